@@ -1,0 +1,130 @@
+"""Facts of data/: Clair releases, the images beside Clair, sizes, feed families and config keys.
+
+No module of this folder imports a sibling at run time: during `copier update` the old and the new template run in one
+process, and an ordinary import would hand the new one the old one's module. `gate.py` loads each from its own folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["Catalogue", "by_release", "load_catalogue", "version_key"]
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return `4.10.1` as `(4, 10, 1)`, for comparing final releases."""
+    return tuple(int(part) for part in version.split("."))
+
+
+def by_release(entries: Sequence[Mapping[str, Any]], release: str) -> Mapping[str, Any]:
+    """Return the last of `entries` whose `from` is not newer than `release`, or an empty mapping."""
+    fitting = [entry for entry in entries if version_key(str(entry["from"])) <= version_key(release)]
+    return max(fitting, key=lambda entry: version_key(str(entry["from"])), default={})
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The parsed files of data/, one attribute per file."""
+
+    clair: Mapping[str, Any]
+    components: Mapping[str, Any]
+    sizes: Mapping[str, Any]
+    families: Mapping[str, Any]
+    config_keys: Mapping[str, Any]
+
+    @property
+    def releases(self) -> list[str]:
+        """Every supported release, oldest first."""
+        return sorted(self.clair["releases"], key=version_key)
+
+    @property
+    def newest(self) -> str:
+        """The newest supported release: what `clair_version: newest` means."""
+        return self.releases[-1]
+
+    @property
+    def architectures(self) -> list[str]:
+        """Every architecture that some supported release has an image for, in the catalogue's order."""
+        seen: dict[str, None] = {}
+        for version in reversed(self.releases):
+            seen.update(dict.fromkeys(self.clair["releases"][version]["platforms"]))
+        return list(seen)
+
+    @property
+    def size_names(self) -> list[str]:
+        """Every deployment_size, smallest first."""
+        return list(self.sizes["sizes"])
+
+    @property
+    def database_majors(self) -> list[str]:
+        """Every PostgreSQL major of the bundled database, oldest first."""
+        return list(self.components["postgres"]["majors"])
+
+    @property
+    def family_names(self) -> list[str]:
+        """Every feed family."""
+        return sorted(name for name in self.families["families"] if name != self.enrichment_name)
+
+    @property
+    def enrichment_name(self) -> str:
+        """The entry of families.yaml that is an enrichment and no feed of vulnerabilities."""
+        return "cvss"
+
+    @property
+    def default_families(self) -> list[str]:
+        """The feed families that are loaded unless somebody chooses."""
+        return [name for name in self.family_names if self.families["families"][name].get("default", True)]
+
+    def family(self, name: str, version: str) -> dict[str, Any]:
+        """Return what a feed family (or the enrichment) is in this release, every range of releases resolved."""
+        entry = self.families["families"][name]
+        resolved = {key: self._resolved(value, version) for key, value in entry.items()}
+        return {"sets": [], "egress": [], "never_loads": "", **resolved}
+
+    @staticmethod
+    def _resolved(value: Any, version: str) -> Any:
+        ranges = isinstance(value, list) and value and isinstance(value[0], dict) and "from" in value[0]
+        return by_release(value, version).get("is") if ranges else value
+
+    def release(self, version: str) -> Mapping[str, Any]:
+        """Return the facts of one supported release; raises KeyError for any other."""
+        entry: Mapping[str, Any] = self.clair["releases"][version]
+        return entry
+
+    def refusal_reason(self, version: str) -> str | None:
+        """Return why a version that is no supported release is refused, or None if nothing is known of it."""
+        for entry in self.clair["refused"]:
+            if re.fullmatch(entry["match"], version):
+                return str(entry["reason"])
+        return None
+
+    def keys_of(self, version: str, service: str) -> list[str]:
+        """Return the dotted config keys that `service` may hold in this release, sorted."""
+        release = self.release(version)
+        keys = set(self.config_keys["keysets"][release["config_keys"]])
+        keys |= set(release.get("config_keys_added", []))
+        keys -= set(release.get("config_keys_removed", []))
+        sections = self.config_keys["sections"]
+        return sorted(key for key in keys if service in sections[key.split(".")[0]])
+
+
+def load_catalogue(folder: Path) -> Catalogue:
+    """Read the data files in `folder`; raises OSError or yaml.YAMLError if the template itself is damaged."""
+
+    def parsed(name: str) -> Any:
+        return yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+
+    return Catalogue(
+        clair=parsed("clair.yaml"),
+        components=parsed("components.yaml"),
+        sizes=parsed("sizes.yaml"),
+        families=parsed("families.yaml"),
+        config_keys=json.loads((folder / "clair-config-keys.json").read_text(encoding="utf-8")),
+    )

@@ -1,0 +1,51 @@
+"""What may already stand in the folder that a project is rendered into."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["destination_problem", "kept_if_present"]
+
+ANSWERS_FILE = ".copier-answers.yml"
+# A new, empty repository of a hosting service holds these; they stay as they are.
+WELCOME = ("README.md", "LICENSE")
+
+
+def kept_if_present(conf: Mapping[str, Any]) -> str:
+    """Return the pattern of files that a first render leaves alone: README.md if the destination has one of its own."""
+    folder = Path(str(conf["dst_path"]))
+    return "/README.md" if (folder / "README.md").exists() and not (folder / ANSWERS_FILE).exists() else "/-"
+
+
+def destination_problem(folder: Path, overwrite: bool, template: Path) -> str | None:
+    """Return why nothing is rendered into `folder`, or None.
+
+    `overwrite` is set by `copier update` and by --overwrite; `template` is the folder of the template's files.
+    """
+    answers = folder / ANSWERS_FILE
+    if answers.exists():
+        if not _is_ours(answers):
+            return f"destination '{folder}' holds a project of another template: choose an empty folder."
+        if not overwrite:
+            return f"destination '{folder}' holds a deployment already: run copier update there, or choose an empty folder."
+        return None
+    if overwrite:
+        return None
+    for path in sorted(template.rglob("*")):
+        rendered = re.sub(r"\.jinja$", "", str(path.relative_to(template)))
+        if path.is_file() and "{" not in rendered and rendered not in WELCOME and (folder / rendered).exists():
+            return f"destination '{folder}' holds the file {rendered}, which would be overwritten: choose an empty folder."
+    return None
+
+
+def _is_ours(answers: Path) -> bool:
+    try:
+        recorded = yaml.safe_load(answers.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(recorded, dict) and {"deployment_name", "clair_version"} <= set(recorded)

@@ -1,0 +1,1 @@
+"""Commands of this Clair deployment: `./clair COMMAND`, standard library only."""

@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["Catalogue", "by_release", "load_catalogue", "version_key"]
+__all__ = ["Catalogue", "load_catalogue", "version_key"]
 
 
 def version_key(version: str) -> tuple[int, ...]:
     """Return `4.10.1` as `(4, 10, 1)`, for comparing final releases."""
     return tuple(int(part) for part in version.split("."))
-
-
-def by_release(entries: Sequence[Mapping[str, Any]], release: str) -> Mapping[str, Any]:
-    """Return the last of `entries` whose `from` is not newer than `release`, or an empty mapping."""
-    fitting = [entry for entry in entries if version_key(str(entry["from"])) <= version_key(release)]
-    return max(fitting, key=lambda entry: version_key(str(entry["from"])), default={})
 
 
 @dataclass(frozen=True)
@@ -70,12 +64,12 @@ class Catalogue:
     @property
     def family_names(self) -> list[str]:
         """Every feed family."""
-        return sorted(name for name in self.families["families"] if name != self.enrichment_name)
+        return sorted(self.families["families"])
 
     @property
     def enrichment_name(self) -> str:
-        """The entry of families.yaml that is an enrichment and no feed of vulnerabilities."""
-        return "cvss"
+        """The updater set that loads CVSS scores and no vulnerabilities."""
+        return str(next(iter(self.families["enrichment"])))
 
     @property
     def default_families(self) -> list[str]:
@@ -83,15 +77,13 @@ class Catalogue:
         return [name for name in self.family_names if self.families["families"][name].get("default", True)]
 
     def family(self, name: str, version: str) -> dict[str, Any]:
-        """Return what a feed family (or the enrichment) is in this release, every range of releases resolved."""
-        entry = self.families["families"][name]
-        resolved = {key: self._resolved(value, version) for key, value in entry.items()}
-        return {"sets": [], "egress": [], "never_loads": "", **resolved}
-
-    @staticmethod
-    def _resolved(value: Any, version: str) -> Any:
-        ranges = isinstance(value, list) and value and isinstance(value[0], dict) and "from" in value[0]
-        return by_release(value, version).get("is") if ranges else value
+        """Return what a feed family (or the enrichment) is in this release: its keys, overlaid by what later releases changed."""
+        entry = {**self.families["families"], **self.families["enrichment"]}[name]
+        resolved = {key: value for key, value in entry.items() if key not in ("releases", "default")}
+        for change in entry["releases"]:
+            if version_key(change["from"]) <= version_key(version):
+                resolved.update({key: value for key, value in change.items() if key != "from"})
+        return resolved
 
     def release(self, version: str) -> Mapping[str, Any]:
         """Return the facts of one supported release; raises KeyError for any other."""

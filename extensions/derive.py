@@ -42,7 +42,10 @@ def derive(answers: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
     images = _images(answers, catalogue, version)
     values = {
         "name": answers["deployment_name"],
-        "release": {"version": version, **{key: str(value) if key == "date" else value for key, value in release.items()}},
+        "release": {
+            "version": version,
+            **{key: str(value) if key == "date" else value for key, value in release.items()},
+        },
         "images": images,
         "services": services,
         "upstreams": {name: _upstreams(name, services[name], answers) for name in CLAIR_SERVICES if name in services},
@@ -103,7 +106,9 @@ def _networks(name: str, answers: Mapping[str, Any]) -> list[str]:
     leaves = {
         "indexer": True,  # fetches layers
         "matcher": external or not answers["feeds_offline"],
-        "notifier": external or answers["notifier_delivery"] not in ("bundled", "none") or bool(answers["tracing_endpoint"]),
+        "notifier": external
+        or answers["notifier_delivery"] not in ("bundled", "none")
+        or bool(answers["tracing_endpoint"]),
     }
     networks = {
         "clair-database": ["database"],
@@ -196,29 +201,27 @@ def _routes(answers: Mapping[str, Any]) -> dict[str, Any]:
         routes["index-report-delete"] = ("indexer", "DELETE", report)
     if answers["quay_enabled"] and notifier:
         routes["notification-delete"] = ("notifier", "DELETE", notification)
-    return {name: {"service": service, "rule": f"Method(`{method}`) && {path}"} for name, (service, method, path) in routes.items()}
+    return {
+        name: {"service": service, "rule": f"Method(`{method}`) && {path}"}
+        for name, (service, method, path) in routes.items()
+    }
 
 
 def _feeds(answers: Mapping[str, Any], catalogue: Catalogue, version: str) -> dict[str, Any]:
     offline = answers["feeds_offline"]
-    known = {name: catalogue.family(name, version) for name in catalogue.family_names}
-    sets = [set_name for name in answers["updater_families"] for set_name in known[name]["sets"]]
-    enrichment = catalogue.family(catalogue.enrichment_name, version)
-    if answers["enrichment_enabled"]:
-        sets += enrichment["sets"]
+    loaded = [*answers["updater_families"], *([catalogue.enrichment_name] if answers["enrichment_enabled"] else [])]
+    known = {name: catalogue.family(name, version) for name in [*catalogue.family_names, catalogue.enrichment_name]}
     return {
         "offline": offline,
         "families": list(answers["updater_families"]),
-        "sets": sorted(set(sets)),
+        "sets": sorted({set_name for name in loaded for set_name in known[name]["sets"]}),
         "enrichment": answers["enrichment_enabled"],
         "retention": answers["update_retention"],
         "period": f"{FEED_PERIOD_HOURS}h",
-        "egress": sorted(
-            {host for name in answers["updater_families"] for host in known[name]["egress"]}
-            | (set(enrichment["egress"]) if answers["enrichment_enabled"] else set())
-        ),
-        "never_loads": {name: known[name]["never_loads"] for name in answers["updater_families"] if known[name]["never_loads"]},
-        "catalogue": {**known, catalogue.enrichment_name: enrichment},
+        "egress": sorted({host for name in loaded for host in known[name]["egress"]}),
+        "never_loads": {name: known[name]["never_loads"] for name in loaded if known[name]["never_loads"]},
+        "limits": {name: known[name]["limits"] for name in loaded if known[name]["limits"]},
+        "catalogue": known,
     }
 
 
@@ -246,7 +249,9 @@ def _notifier(answers: Mapping[str, Any], release: Mapping[str, Any], edge: Mapp
 
 def _proxy(answers: Mapping[str, Any], services: Mapping[str, Any]) -> dict[str, Any]:
     url = answers["proxy_url"]
-    inside = [name for name in ("clair-database", "indexer", "matcher", "notifier", "receiver", "traefik") if name in services]
+    inside = [
+        name for name in ("clair-database", "indexer", "matcher", "notifier", "receiver", "traefik") if name in services
+    ]
     replicas = [
         f"{answers['deployment_name']}-{name}-{number}"
         for name in CLAIR_SERVICES

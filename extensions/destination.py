@@ -39,7 +39,9 @@ def destination_problem(folder: Path, overwrite: bool, template: Path) -> str | 
     for path in sorted(template.rglob("*")):
         rendered = re.sub(r"\.jinja$", "", str(path.relative_to(template)))
         if path.is_file() and "{" not in rendered and rendered not in WELCOME and (folder / rendered).exists():
-            return f"destination '{folder}' holds the file {rendered}, which would be overwritten: choose an empty folder."
+            return (
+                f"destination '{folder}' holds the file {rendered}, which would be overwritten: choose an empty folder."
+            )
     return None
 
 

@@ -108,7 +108,9 @@ class Gate(ContextHook):
         conf = context["_copier_conf"]
         if _is_internal_render(conf):
             return
-        if reason := destination.destination_problem(Path(conf["dst_path"]), bool(conf["overwrite"]), ROOT / "template"):
+        if reason := destination.destination_problem(
+            Path(conf["dst_path"]), bool(conf["overwrite"]), ROOT / "template"
+        ):
             raise UserMessageError(reason)
         if context["image_check"]:
             images = context["deployment"]["images"]
@@ -122,7 +124,9 @@ class Gate(ContextHook):
                 continue
             near = difflib.get_close_matches(key, askable, n=1)
             way_out = f"did you mean {near[0]}?" if near else "docs/questions.md lists all questions."
-            raise UserMessageError(f"{values.shown(key)[1:-1]} {values.shown(passed[key])} is no question of this template: {way_out}")
+            raise UserMessageError(
+                f"{values.shown(key)[1:-1]} {values.shown(passed[key])} is no question of this template: {way_out}"
+            )
 
     def _reason(self, context: Context, name: str, raw: Any) -> str | None:
         spec = self.questions[name]

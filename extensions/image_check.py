@@ -16,7 +16,9 @@ def image_problem(images: Iterable[str], architecture: str) -> str | None:
         import docker
         import docker.errors
     except ImportError:
-        return "image_check 'true' needs the Docker SDK for Python: add --with docker to uvx, or set image_check to false."
+        return (
+            "image_check 'true' needs the Docker SDK for Python: add --with docker to uvx, or set image_check to false."
+        )
     try:
         client = docker.from_env(timeout=30)
         client.ping()
@@ -24,7 +26,7 @@ def image_problem(images: Iterable[str], architecture: str) -> str | None:
         return "image_check 'true' needs a running Docker engine: start it, or set image_check to false."
     for image in sorted(set(images)):
         try:
-            found = client.images.get_registry_data(image).has_platform(f"linux/{architecture}")
+            found = client.images.get_registry_data(image).has_platform(f"linux/{architecture}")  # type: ignore[no-untyped-call]
         except docker.errors.NotFound:
             return f"image_check 'true': the registry has no image {image}: check image_mirror and clair_version."
         except (docker.errors.DockerException, OSError) as error:

@@ -79,9 +79,7 @@ def architecture(value: str, answers: Answers, catalogue: Catalogue) -> str | No
     release = release_of(answers["clair_version"], catalogue)
     platforms = catalogue.release(release)["platforms"]
     if value not in platforms:
-        since = next(
-            (known for known in catalogue.releases if value in catalogue.release(known)["platforms"]), None
-        )
+        since = next((known for known in catalogue.releases if value in catalogue.release(known)["platforms"]), None)
         newer = f" or clair_version {since} or newer" if since else ""
         return f"has no image of Clair {release}: choose {', '.join(platforms)}{newer}."
     for name, component in catalogue.components.items():
@@ -100,7 +98,7 @@ def image_mirror(value: str, answers: Answers, catalogue: Catalogue) -> str | No
         return "has a scheme: write it like reg.example.com/mirror."
     if not MIRROR.fullmatch(value):
         return "is no registry path: write it like reg.example.com/mirror."
-    host = value.split("/")[0]
+    host = value.split("/", maxsplit=1)[0]
     if "." not in host and ":" not in host and host != "localhost":
         return "names no registry host (Docker would take it for a folder of Docker Hub): write it like reg.example.com/mirror."
     return None
@@ -136,7 +134,9 @@ def edge_address(value: str, answers: Answers, catalogue: Catalogue) -> str | No
     if address.is_multicast or "%" in value:
         return "is no address a service can listen on: write it like 127.0.0.1, 0.0.0.0 or ::1."
     if answers["edge_tls"] == "acme" and address.is_loopback:
-        return "cannot go with edge_tls 'acme', whose authority connects from outside: choose 0.0.0.0 or a public address."
+        return (
+            "cannot go with edge_tls 'acme', whose authority connects from outside: choose 0.0.0.0 or a public address."
+        )
     return None
 
 
@@ -208,7 +208,9 @@ def auth_issuers(value: list[str], answers: Answers, catalogue: Catalogue) -> st
 
 def proxy_url(value: str, answers: Answers, catalogue: Catalogue) -> str | None:
     """Empty, or the proxy for what goes out."""
-    return _url_reason(value, ("http", "https"), "http://proxy.example.com:3128", "secrets/proxy-url") if value else None
+    return (
+        _url_reason(value, ("http", "https"), "http://proxy.example.com:3128", "secrets/proxy-url") if value else None
+    )
 
 
 def proxy_exceptions(value: list[str], answers: Answers, catalogue: Catalogue) -> str | None:

@@ -24,7 +24,7 @@ def copier_command(environment: Mapping[str, str], is_clone: bool, is_terminal: 
     try:
         data = shlex.split(environment.get("DATA", ""))
     except ValueError as error:
-        raise ValueError(f'DATA cannot be split like a shell line ({error}): DATA="key=value key2=\'a b\'"') from error
+        raise ValueError(f"DATA cannot be split like a shell line ({error}): DATA=\"key=value key2='a b'\"") from error
     for item in data:
         if "=" not in item:
             raise ValueError(f"DATA item '{item}' is no key=value: DATA=\"deployment_size=medium edge_port=7070\"")

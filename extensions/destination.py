@@ -37,7 +37,8 @@ def destination_problem(folder: Path, overwrite: bool, template: Path) -> str | 
     if overwrite:
         return None
     for path in sorted(template.rglob("*")):
-        rendered = re.sub(r"\.jinja$", "", str(path.relative_to(template)))
+        name = path.relative_to(template).as_posix()
+        rendered = re.sub(r"\{%.*?%\}|\.jinja$", "", name)  # as if every condition in a name held
         if path.is_file() and "{" not in rendered and rendered not in WELCOME and (folder / rendered).exists():
             return (
                 f"destination '{folder}' holds the file {rendered}, which would be overwritten: choose an empty folder."

@@ -28,9 +28,10 @@ ACME_PORT = 443  # TLS-ALPN-01 is validated on port 443 (RFC 8737)
 
 HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOSTNAME = re.compile(rf"(?=.{{1,253}}$){HOST_LABEL}(\.{HOST_LABEL})*")
-MIRROR = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*/?")
+MIRROR = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:(?P<port>[0-9]{1,5}))?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*/?")
 EMAIL = re.compile(rf"[A-Za-z0-9._+-]{{1,64}}@{HOST_LABEL}(\.{HOST_LABEL})+")
 ISSUER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TEXT = re.compile(r"[!-~]*")  # ASCII without spaces and control characters
 URL_PATH = re.compile(r"[A-Za-z0-9._~/%-]*")
 
 TARGET_SCHEMES = {"webhook": ("http", "https"), "amqp": ("amqp", "amqps"), "stomp": ("stomp",)}
@@ -43,8 +44,7 @@ TARGET_EXAMPLES = {
 
 def release_of(clair_version: Any, catalogue: Catalogue) -> str:
     """Return the release that an answer to clair_version means: without a leading v, `newest` resolved."""
-    version = str(clair_version).removeprefix("v")
-    return catalogue.newest if version == "newest" else version
+    return catalogue.newest if clair_version == "newest" else str(clair_version).removeprefix("v")
 
 
 def deployment_name(value: str, answers: Answers, catalogue: Catalogue) -> str | None:
@@ -96,8 +96,11 @@ def image_mirror(value: str, answers: Answers, catalogue: Catalogue) -> str | No
         return "carries a user or a query: give only host and path, and log in with docker login."
     if "://" in value:
         return "has a scheme: write it like reg.example.com/mirror."
-    if not MIRROR.fullmatch(value):
+    match = MIRROR.fullmatch(value)
+    if not match:
         return "is no registry path: write it like reg.example.com/mirror."
+    if match["port"] and int(match["port"]) not in PORTS:
+        return _port_reason()
     host = value.split("/", maxsplit=1)[0]
     if "." not in host and ":" not in host and host != "localhost":
         return "names no registry host (Docker would take it for a folder of Docker Hub): write it like reg.example.com/mirror."
@@ -162,11 +165,7 @@ def database_host(value: str, answers: Answers, catalogue: Catalogue) -> str | N
     """Where the external PostgreSQL answers."""
     if not value:
         return "is empty: give the host of the external PostgreSQL, such as db.example.com."
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return _hostname_reason(value)
-    return None
+    return None if _is_address(value) else _hostname_reason(value)
 
 
 def database_port(value: int, answers: Answers, catalogue: Catalogue) -> str | None:
@@ -180,8 +179,13 @@ def replicas(value: int, answers: Answers, catalogue: Catalogue) -> str | None:
 
 
 def updater_families(value: list[str], answers: Answers, catalogue: Catalogue) -> str | None:
-    """At least one feed."""
-    return None if value else "is empty, and without a feed no image can be judged: choose at least one family."
+    """At least one feed, in this release."""
+    if not value:
+        return "is empty, and without a feed no image can be judged: choose at least one family."
+    release = release_of(answers["clair_version"], catalogue)
+    if not any(catalogue.family(name, release)["sets"] for name in value):
+        return f"has no feed in Clair {release}: choose another family as well, or a newer clair_version."
+    return None
 
 
 def update_retention(value: int, answers: Answers, catalogue: Catalogue) -> str | None:
@@ -195,7 +199,10 @@ def notifier_target(value: str, answers: Answers, catalogue: Catalogue) -> str |
     example = TARGET_EXAMPLES[delivery]
     if not value:
         return f"is empty, and notifier_delivery '{delivery}' needs a target: write it like {example}."
-    return _url_reason(value, TARGET_SCHEMES[delivery], example, "secrets/notifier-target")
+    reason = _url_reason(value, TARGET_SCHEMES[delivery], example, "secrets/notifier-target")
+    if not reason and delivery == "stomp" and not re.fullmatch(r"stomp://[^/]+:[0-9]+/?", value):
+        return f"is no URL: write it like {example}."  # Clair takes host and port, nothing more
+    return reason
 
 
 def auth_issuers(value: list[str], answers: Answers, catalogue: Catalogue) -> str | None:
@@ -218,9 +225,7 @@ def proxy_exceptions(value: list[str], answers: Answers, catalogue: Catalogue) -
     for item in value:
         if HOSTNAME.fullmatch(item.removeprefix(".")):
             continue
-        try:
-            ipaddress.ip_network(item, strict=False)
-        except ValueError:
+        if not _is_network(item):
             return f"holds '{_plain(item)}', which is no host, domain, address or network: write [registry.example.com, 10.0.0.0/8]."
     return None
 
@@ -239,29 +244,42 @@ def tracing_endpoint(value: str, answers: Answers, catalogue: Catalogue) -> str 
 def _url_reason(value: str, schemes: tuple[str, ...], example: str, secret_file: str = "") -> str | None:
     """Return what is wrong with a URL of one of `schemes`; a user part or a query names the file it belongs into."""
     form = f"write it like {example}."
+    if "@" in value or "?" in value or "#" in value:
+        if secret_file:
+            return f"carries a user or a query, and answers are kept in git: leave them out here and put the full URL into {secret_file}."
+        return f"carries a user or a query, and answers are kept in git: {form}"
+    if not TEXT.fullmatch(value):  # urlsplit drops newlines and tabs without a word
+        return f"is no URL: {form}"
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
         return f"is no URL: {form}"
-    if "@" in parts.netloc or parts.query or parts.fragment or "?" in value or "#" in value:
-        if secret_file:
-            return f"carries a user or a query, and answers are kept in git: leave them out here and put the full URL into {secret_file}."
-        return f"carries a user or a query, and answers are kept in git: {form}"
     if parts.scheme not in schemes or not parts.hostname:
         return f"is no {' or '.join(schemes)} URL: {form}"
     if port is not None and port not in PORTS:
         return _port_reason()
-    if parts.netloc.startswith("["):
-        try:
-            ipaddress.IPv6Address(parts.hostname)
-        except ValueError:
-            return f"is no URL: {form}"
-    elif not HOSTNAME.fullmatch(parts.hostname):
+    bracketed = parts.netloc.startswith("[")
+    if not (_is_address(parts.hostname) if bracketed else HOSTNAME.fullmatch(parts.hostname)):
         return f"is no URL: {form}"
-    if not URL_PATH.fullmatch(parts.path):
+    if parts.netloc.endswith(":") or not URL_PATH.fullmatch(parts.path):
         return f"is no URL: {form}"
     return None
+
+
+def _is_address(value: str) -> bool:
+    """Return whether `value` is an IP address without a zone, which may hold any character."""
+    try:
+        return bool(ipaddress.ip_address(value)) and "%" not in value
+    except ValueError:
+        return False
+
+
+def _is_network(value: str) -> bool:
+    try:
+        return bool(ipaddress.ip_network(value, strict=False)) and "%" not in value
+    except ValueError:
+        return False
 
 
 def _hostname_reason(value: str) -> str | None:

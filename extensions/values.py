@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -49,8 +48,10 @@ def shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(shown(item) for item in value) + "]"
     text = str(value)
-    text = re.sub(r"//[^/\s]*@", "//***@", text)
-    text = re.sub(r"\?\S*", "?***", text) if "://" in text else text
+    if "@" in text and (":" in text or "/" in text):  # everything up to the last @: a password may hold any character
+        text = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1***@", text, flags=re.DOTALL)
+    if "://" in text or "=" in text:
+        text = re.sub(r"([?#]).*", r"\1***", text, flags=re.DOTALL)
     text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return f"'{text[:SHOWN_LENGTH]}…'" if len(text) > SHOWN_LENGTH else f"'{text}'"
 
@@ -60,12 +61,6 @@ def split_list(value: Any) -> list[str]:
     if isinstance(value, str):
         return [item for item in re.split(r"[,\s]+", value) if item]
     return [str(item) for item in value or []]
-
-
-def has_user_or_query(url: str) -> bool:
-    """True if a URL carries a user part, a query or a fragment: places where secrets are kept."""
-    parts = urlsplit(url)
-    return "@" in parts.netloc or bool(parts.query) or bool(parts.fragment)
 
 
 def _text(raw: Any) -> str:

@@ -1,0 +1,1 @@
+"""Measurements of this template, each a ratio against a floor of the same run: `make bench`."""

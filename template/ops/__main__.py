@@ -1,0 +1,77 @@
+"""Runs one command: `python3 -m ops COMMAND`, which is what `./clair COMMAND` does.
+
+The only place that prints a failure: its sentence, a `HINT:` line and, as exit code, the Problem's (see errors.py);
+130 after Ctrl-C. CLAIR_DEBUG=1 shows the traceback of an internal error.
+"""
+
+import os
+import sys
+
+# No annotations import and no other module before this: older Pythons must reach the sentence.
+if sys.version_info < (3, 9):
+    sys.stderr.write(
+        "python too old, %s: 3.9 or newer is needed\nHINT: install python3 3.9 or newer\n" % sys.version.split()[0]
+    )
+    sys.exit(2)
+
+from .commands import COMMANDS, help_text
+from .errors import UNDECIDED, USAGE, Problem
+
+
+def report(problem: Problem) -> int:
+    """Print a Problem on stderr and return its exit code."""
+    print(problem.sentence, file=sys.stderr)
+    if problem.hint:
+        print(f"HINT: {problem.hint}", file=sys.stderr)
+    return problem.code
+
+
+def run(argv: "list[str]") -> int:
+    """Run the command that `argv` names and return its exit code.
+
+    Raises Problem (2) if there is no such command.
+    """
+    if not argv:
+        print(help_text(), file=sys.stderr)
+        return USAGE
+    if argv[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if argv[0] not in COMMANDS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(argv[0], COMMANDS, 1, 0.5)
+        raise Problem(f"command unknown, {argv[0]}: did you mean {near[0]}" if near else f"command unknown, {argv[0]}: not one of ours",
+                      f"./clair {near[0]}" if near else "./clair --help")  # fmt: skip
+    from importlib import import_module
+
+    _, module, function, _ = COMMANDS[argv[0]]
+    code = getattr(import_module(f".{module}", __package__), function)(argv[1:])
+    # A full disk or a closed pipe shows when the rest is written, which must not happen after the exit code is chosen.
+    sys.stdout.flush()
+    return int(code)
+
+
+def main(argv: "list[str]") -> int:
+    """Run a command and turn every way it can end into an exit code."""
+    try:
+        return run(argv)
+    except Problem as problem:
+        return report(problem)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # `./clair logs | head`: the reader has what it wanted. The descriptor is replaced so that Python's own flush is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("CLAIR_DEBUG") == "1":
+            raise
+        print(f"internal error, {argv[0]}: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        print("HINT: run it again with CLAIR_DEBUG=1 and report what it prints", file=sys.stderr)
+        return UNDECIDED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

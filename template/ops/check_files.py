@@ -1,0 +1,295 @@
+"""Checks of this folder's files, without Docker: configs, what an update left behind, secrets, certificates, answers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import os
+import re
+import ssl
+import stat
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from .apply_state import CLAIR_SERVICES
+from .config_check import (
+    KeyRules,
+    drop_in_sentence,
+    holds_key,
+    key_sentences,
+    unknown_keys,
+    unknown_patch_keys,
+    value_sentences,
+)
+from .create_secrets import missing, missing_problem, password_names, supplied_names
+from .errors import Problem
+from .findings import Finding, from_problem
+from .merge_config import config_folder, merged_config, read_config
+from .role_passwords import password_problem
+from .settings import Deployment
+
+_SECOND_LOOK_BYTES = 2 * 1024 * 1024
+_OWN_FOLDERS = {".git", "secrets", "state", "backups", "reports", "__pycache__"}
+_PSK_BYTES = 32
+_EXPIRY_DAYS = 14
+
+
+def config_findings(deployment: Deployment) -> List[Finding]:
+    """Check every Clair config and drop-in."""
+    return [
+        finding
+        for service in CLAIR_SERVICES
+        if service in deployment.facts["services"]
+        for finding in _service_findings(deployment, service)
+    ]
+
+
+def _service_findings(deployment: Deployment, service: str) -> List[Finding]:
+    release = deployment.facts["release"]
+    rules = KeyRules(release["keys"][service], release["free_form"], bool(release["strict"]))
+    findings: List[Finding] = []
+    folder = config_folder(deployment, service)
+    files = [folder / "config.yaml"]
+    for path in sorted((folder / "config.yaml.d").glob("*")):
+        where = path.relative_to(deployment.root).as_posix()
+        if path.name == ".gitkeep" or path.name.endswith(".rej"):
+            # A placeholder; and what `update_findings` says.
+            continue
+        sentence, hint = drop_in_sentence(where, path.name, bool(release["drop_ins"]), deployment.release)
+        if sentence:
+            findings.append(Finding(sentence, hint))
+        else:
+            files.append(path)
+    readable = True
+    for path in files:
+        where = path.relative_to(deployment.root).as_posix()
+        try:
+            document = read_config(deployment, path)
+        except Problem as problem:
+            readable = False
+            findings.append(from_problem(problem))
+            continue
+        unknown = (unknown_patch_keys if path.suffix.endswith("-patch") else unknown_keys)(document, rules)
+        findings += [Finding(*pair) for pair in key_sentences(where, unknown, rules, deployment.release)]
+        if holds_key(document):
+            findings.append(
+                Finding(f"secret in git, {where}: auth.psk.key", "remove it: make up adds the key of secrets/psk")
+            )
+    if readable:
+        try:
+            merged = merged_config(deployment, service)
+        except Problem as problem:
+            return [*findings, from_problem(problem)]
+        findings += [Finding(*pair) for pair in value_sentences(f"config/{service}", merged)]
+    return findings
+
+
+def update_findings(deployment: Deployment) -> List[Finding]:
+    """Find what an update of the template could not merge: conflict markers and .rej files."""
+    findings = []
+    for path in _tracked_files(deployment.root):
+        where = path.relative_to(deployment.root).as_posix()
+        if path.suffix == ".rej":
+            findings.append(
+                Finding(f"update unfinished, {where}: a change that did not fit", f"merge it by hand, then rm {where}")
+            )
+        elif path.stat().st_size <= _SECOND_LOOK_BYTES:
+            line = conflict_line(path.read_bytes())
+            if line:
+                findings.append(
+                    Finding(f"update unfinished, {where}:{line}: conflict markers", f"edit {where}, then make check")
+                )
+    return findings
+
+
+def conflict_line(content: bytes) -> int:
+    """Return the line of the first conflict marker of a merge, or 0."""
+    first = re.search(rb"^<{7} ", content, re.MULTILINE)
+    if first is None or not re.search(rb"^>{7} ", content[first.end() :], re.MULTILINE):
+        return 0
+    return content.count(b"\n", 0, first.start()) + 1
+
+
+def _tracked_files(root: Path) -> Iterator[Path]:
+    for folder, names, files in os.walk(root):
+        names[:] = [name for name in names if name not in _OWN_FOLDERS]
+        yield from sorted(path for path in (Path(folder) / name for name in files) if path.is_file())
+
+
+def secret_findings(deployment: Deployment) -> List[Finding]:
+    """Check that every secret is there and can be used as what it is."""
+    findings: List[Finding] = []
+    for name in ["psk", *password_names(deployment)]:
+        try:
+            value = deployment.secret(name)
+        except Problem as problem:
+            findings.append(from_problem(problem))
+            continue
+        except UnicodeDecodeError:
+            findings.append(
+                Finding(f"secret unreadable, secrets/{name}: not UTF-8 text", f"./clair secrets rotate {name}")
+            )
+            continue
+        unusable = psk_problem(value) if name == "psk" else password_problem(name, value)
+        if unusable:
+            findings.append(from_problem(unusable))
+        elif name == "psk" and len(base64.b64decode(value)) < _PSK_BYTES:
+            findings.append(
+                Finding(
+                    f"secret weak, secrets/psk: shorter than {_PSK_BYTES} bytes", "./clair secrets rotate psk", True
+                )
+            )
+    folder = deployment.secrets
+    if folder.is_dir() and stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        findings.append(
+            Finding("secrets open to others, secrets: more than its owner may enter", "chmod 0700 secrets", True)
+        )
+    return findings
+
+
+def psk_problem(text: str) -> Optional[Problem]:
+    """Return what keeps a text from being Clair's key, or None: standard base64 with padding (config/auth.go at v4.9.0)."""
+    try:
+        if base64.b64decode(text.encode("ascii"), validate=True):
+            return None
+        reason = "empty"
+    except (binascii.Error, UnicodeEncodeError):
+        reason = "no padded standard base64"
+    return Problem(f"secret unusable, secrets/psk: {reason}", "./clair secrets rotate psk")
+
+
+def certificate_findings(deployment: Deployment) -> List[Finding]:
+    """Check the edge's certificate and the operator's CA files."""
+    findings: List[Finding] = []
+    edge = deployment.facts["edge"]
+    if edge["tls"] == "files":
+        left = missing(deployment, supplied_names(deployment))
+        findings += [from_problem(missing_problem([name])) for name in left]
+        findings += tls_findings(
+            deployment.secrets / "tls.crt", deployment.secrets / "tls.key", str(edge["hostname"]), time.time()
+        )
+    elif edge["tls"] == "off" and not _is_loopback(str(edge["address"])):
+        findings.append(
+            Finding(
+                f"edge not encrypted, {edge['address']}:{edge['port']}: tokens and reports cross the network in the clear",
+                "copier update --trust, with edge_tls files or acme",
+                warning=True,
+            )
+        )
+    folder = deployment.root / "config" / "ca"
+    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+        if path.is_file() and not path.name.startswith("."):
+            try:
+                ssl.create_default_context(cafile=str(path))
+            except (ssl.SSLError, OSError):
+                where = path.relative_to(deployment.root).as_posix()
+                findings.append(
+                    Finding(f"certificate unreadable, {where}: no PEM certificate", f"openssl x509 -in {where} -noout")
+                )
+    return findings
+
+
+def tls_findings(certificate: Path, key: Path, hostname: str, now_seconds: float) -> List[Finding]:
+    """Check that a certificate can be read, belongs to its key, is valid now and names the host."""
+    if not certificate.is_file() or not key.is_file():
+        # Said by `certificate_findings`.
+        return []
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(str(certificate), str(key), password=lambda: b"")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        mismatch = "KEY_VALUES_MISMATCH" in str(error)
+        reason = (
+            "the key belongs to another certificate" if mismatch else "no PEM certificate and key without a password"
+        )
+        return [
+            Finding(
+                f"certificate unusable, secrets/tls.crt and tls.key: {reason}",
+                "openssl x509 -in secrets/tls.crt -noout -text",
+            )
+        ]
+    fields = _decode_certificate(certificate)
+    if fields is None:
+        return []
+    findings = []
+    ends = ssl.cert_time_to_seconds(fields["notAfter"])
+    if ends < now_seconds:
+        findings.append(
+            Finding(
+                f"certificate expired, secrets/tls.crt: on {fields['notAfter']}", "install -m 0444 FILE secrets/tls.crt"
+            )
+        )
+    elif ends < now_seconds + _EXPIRY_DAYS * 86400:
+        sentence = f"certificate ends soon, secrets/tls.crt: on {fields['notAfter']}"
+        findings.append(Finding(sentence, "install -m 0444 FILE secrets/tls.crt", warning=True))
+    if ssl.cert_time_to_seconds(fields["notBefore"]) > now_seconds:
+        findings.append(Finding(f"certificate not valid yet, secrets/tls.crt: from {fields['notBefore']}", "date"))
+    names = [value for kind, value in fields.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    if not any(name_matches(name, hostname) for name in names):
+        listed = ", ".join(names) or "none"
+        findings.append(
+            Finding(f"certificate of another host, secrets/tls.crt: names {listed}, not {hostname}", "make check")
+        )
+    return findings
+
+
+def name_matches(pattern: str, hostname: str) -> bool:
+    """Return whether a certificate's name covers a host; a star stands for one whole first label (RFC 6125)."""
+    pattern, hostname = pattern.lower().rstrip("."), hostname.lower().rstrip(".")
+    if pattern.startswith("*."):
+        return hostname.partition(".")[2] == pattern[2:] and bool(hostname.partition(".")[0]) and "." in pattern[2:]
+    return pattern == hostname
+
+
+def database_findings(deployment: Deployment) -> List[Finding]:
+    """Check the fields of an external database."""
+    database: Dict[str, Any] = deployment.facts["database"]
+    if deployment.bundled_database:
+        return []
+    findings = []
+    host = str(database.get("host", ""))
+    if not host or re.search(r"[\s/@]", host):
+        findings.append(
+            Finding(f"answer wrong, database_host: {host!r} is no host name or address", "copier update --trust")
+        )
+    if not 1 <= int(database.get("port", 0)) <= 65535:
+        findings.append(
+            Finding(f"answer wrong, database_port: {database.get('port')} is no port", "copier update --trust")
+        )
+    if database.get("sslmode") in ("disable", "allow", "prefer") and not _is_loopback(host):
+        sentence = f"database not encrypted, {host}: database_sslmode is {database['sslmode']}"
+        findings.append(Finding(sentence, "copier update --trust, with database_sslmode verify-full", warning=True))
+    return findings
+
+
+def _decode_certificate(path: Path) -> Optional[Dict[str, Any]]:
+    """Return a certificate's fields; None where this Python cannot tell.
+
+    The standard library decodes a certificate that is not a peer's only in this function, which CPython has for its own
+    tests in every release (Modules/_ssl.c).
+    """
+    decode = getattr(getattr(ssl, "_ssl", None), "_test_decode_cert", None)
+    if decode is None:
+        return None
+    try:
+        fields: Dict[str, Any] = decode(str(path))
+    except (ssl.SSLError, OSError, ValueError):
+        return None
+    return fields
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+CHECKS: Tuple[Tuple[str, Any], ...] = (
+    ("update", update_findings),
+    ("configs", config_findings),
+    ("secrets", secret_findings),
+    ("certificates", certificate_findings),
+    ("database", database_findings),
+)

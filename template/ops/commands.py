@@ -1,0 +1,57 @@
+"""The commands of `./clair`, in first-day order: name, module, function, one line of help.
+
+Plain data and no imports: `./clair --help` must cost little more than starting Python.
+"""
+
+GROUPS = (
+    (
+        "Setup",
+        (
+            ("secrets", "create_secrets", "main", "create the secrets that are missing; `rotate NAME` replaces one"),
+            ("check", "check_deployment", "main", "check everything that can be known before a start"),
+            ("diff", "show_diff", "main", "show what is rendered but not applied"),
+        ),
+    ),
+    (
+        "Run",
+        (
+            ("database", "start_database", "main", "start the database, or check the external one"),
+            ("traefik", "start_services", "main_traefik", "start the edge"),
+            ("services", "start_services", "main_services", "start indexer, matcher, notifier and receiver"),
+            ("up", "start_services", "main_up", "start or update everything and wait until it is healthy"),
+            ("ps", "show_containers", "main_ps", "list the containers with their health"),
+            ("logs", "show_containers", "main_logs", "show the last 200 log lines"),
+            ("restart", "show_containers", "main_restart", "restart the containers"),
+            ("down", "show_containers", "main_down", "stop and remove the containers, keep all data"),
+            ("verify", "verify_deployment", "main", "check that the deployment works, end to end"),
+        ),
+    ),
+    (
+        "Scan",
+        (("scan", "scan_image", "main", "scan an image and decide"),),
+    ),
+    (
+        "Operate",
+        (
+            ("images", "list_images", "main", "list every image"),
+            ("quay", "print_quay", "main", "print the block for Quay's configuration"),
+            ("destroy", "destroy_deployment", "main", "DESTROY containers, volumes and secrets (--confirm NAME)"),
+        ),
+    ),
+)
+
+COMMANDS = {row[0]: row for _, rows in GROUPS for row in rows}
+
+
+def help_text() -> str:
+    """Return what `./clair --help` prints."""
+    lines = ["usage: ./clair COMMAND [OPTIONS]", ""]
+    for title, rows in GROUPS:
+        lines.append(title)
+        lines.extend(f"  {name:<10} {text}" for name, _, _, text in rows)
+        lines.append("")
+    lines.append("./clair COMMAND --help lists its options.")
+    lines.append(
+        "Exit codes: 0 done or clean; 1 the answer is no; 2 wrong use or configuration; 3 could not be decided."
+    )
+    return "\n".join(lines)

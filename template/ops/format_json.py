@@ -1,0 +1,116 @@
+"""A scan's result for a program: verdict, feeds, findings, and the matcher's report as it came.
+
+Pure. The report is copied byte for byte in ASCII form (what is not ASCII stands inside strings, and is escaped), so
+that what was judged is what is stored, and no terminal obeys it. Format 1; members are only ever added.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional
+
+from .errors import UNDECIDED
+from .find_feeds import Cover
+from .format_table import timestamp
+from .judge_report import SEVERITIES, UNDECIDED_VERDICT, Finding
+from .run_scan import Result
+
+FORMAT = 1
+CHUNK_BYTES = 1024 * 1024
+_NOT_ASCII = re.compile("[^\x00-\x7e]")
+
+
+def format_json(result: Result, release: str) -> Iterator[str]:
+    """Yield the document in pieces."""
+    verdict, options = result.verdict, result.options
+    head = {
+        **_head(verdict.verdict, verdict.code, verdict.reasons, result.image.name, about=(release, result.finished_at)),
+        "digest": result.image.digest,
+        "platform": str(result.image.platform),
+        "options": {
+            "fail_on": options.fail_on,
+            "only_fixed": options.only_fixed,
+            "ignore_unknown": options.ignore_unknown,
+            "max_feed_age_hours": result.feeds.max_age_seconds / 3600,
+            "allow_stale": options.allow_stale,
+            "allow_empty": options.allow_empty,
+        },
+        "packages": verdict.packages,
+        "counts": verdict.counts,
+        "failing": verdict.failing,
+        "oldest_feed": None if verdict.oldest_feed is None else timestamp(verdict.oldest_feed),
+        "feeds": [_cover(cover) for cover in verdict.covers],
+    }
+    yield json.dumps(head, indent=1)[:-2]
+    yield ',\n "findings": ['
+    separator = "\n  "
+    for finding in verdict.findings:
+        yield separator + json.dumps(_finding(finding))
+        separator = ",\n  "
+    yield '\n ],\n "report": '
+    yield from _ascii(result.raw)
+    yield "\n}\n"
+
+
+def format_failure(reason: str, image: str, release: str, now: float, **known: Optional[str]) -> str:
+    """Return the document of a scan that ended without a report: undecided, with the one reason.
+
+    `known` is what is known of digest and platform. `now` is in seconds since 1970.
+    """
+    document = _head(UNDECIDED_VERDICT, UNDECIDED, [reason], image, about=(release, now))
+    return json.dumps({**document, **known, "report": None}, indent=1) + "\n"
+
+
+def _head(verdict: str, code: int, reasons: Sequence[str], image: str, *, about: tuple[str, float]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "verdict": verdict,
+        "exit_code": code,
+        "reasons": list(reasons),
+        "image": image,
+        "clair_release": about[0],
+        "time": timestamp(about[1]),
+    }
+
+
+def _cover(cover: Cover) -> dict[str, Any]:
+    return {
+        "subject": cover.subject,
+        "kind": cover.kind,
+        "packages": cover.packages,
+        "family": cover.family or None,
+        "state": cover.state,
+        "updaters": list(cover.updaters),
+        "succeeded_at": None if cover.succeeded_at is None else timestamp(cover.succeeded_at),
+        "reason": cover.reason,
+        "notes": list(cover.notes),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.id,
+        "severity": SEVERITIES[finding.severity],
+        "score": finding.score,
+        "severity_by_score": finding.by_score,
+        "package": finding.package,
+        "installed": finding.installed,
+        "fixed": finding.fixed or None,
+        "fails": finding.fails,
+    }
+
+
+def _ascii(raw: bytes) -> Iterator[str]:
+    """Yield JSON text with everything outside strings' plain ASCII escaped."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(raw), CHUNK_BYTES):
+        yield _NOT_ASCII.sub(_escape, decoder.decode(raw[start : start + CHUNK_BYTES]))
+    yield _NOT_ASCII.sub(_escape, decoder.decode(b"", final=True))
+
+
+def _escape(match: re.Match[str]) -> str:
+    units = match.group().encode("utf-16-be")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))

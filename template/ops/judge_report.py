@@ -1,0 +1,221 @@
+"""The verdict on one image: clean, findings or undecided, with every reason.
+
+Pure. Clean is said only where nothing is missing: the image was indexed, packages were found, a feed answers for each
+of its distributions, the report is of the digest asked for. Whatever is unknown makes the verdict `undecided`.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Optional
+
+from .errors import NO, UNDECIDED
+from .find_feeds import Cover, Question, find_feeds
+from .match_updaters import FRESH, NEVER, NO_AGE, STALE, Feeds, Ledger
+from .parse_reference import printable
+from .read_json import Object
+from .read_report import Contents, IndexReport, VulnerabilityReport
+
+# Clair's severities (claircore severity.go), from the least to the most.
+SEVERITIES = ("Unknown", "Negligible", "Low", "Medium", "High", "Critical")
+UNKNOWN = 0
+# Limits as --fail-on names them: the least severity that fails; `none` never fails on findings.
+LIMITS = {"critical": 5, "high": 4, "medium": 3, "low": 2, "negligible": 1, "any": 0, "none": len(SEVERITIES)}
+# The least base score of each severity (CVSS v3.1 specification, section 5); 0 is "none" there.
+SCORE_LIMITS = ((9.0, 5), (7.0, 4), (4.0, 3), (0.1, 2), (0.0, 1))
+
+CLEAN, FINDINGS, UNDECIDED_VERDICT = "clean", "findings", "undecided"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user allows."""
+
+    fail_on: str = "critical"
+    only_fixed: bool = False
+    ignore_unknown: bool = False
+    allow_stale: bool = False
+    allow_empty: bool = False
+
+
+class Finding(NamedTuple):
+    """One vulnerability of one package. `severity` is an index of SEVERITIES, `fails` whether it counts for the limit.
+
+    `by_score` is true if Clair did not know the severity and the CVSS base score `score` decided it.
+    """
+
+    severity: int
+    package: str
+    installed: str
+    fixed: str
+    id: str
+    score: Optional[float]
+    by_score: bool
+    fails: bool
+    links: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict, its reasons (if undecided), and what it rests on."""
+
+    verdict: str
+    reasons: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    covers: tuple[Cover, ...]
+    packages: int
+
+    @property
+    def code(self) -> int:
+        """The exit code: 0 clean, 1 findings, 3 undecided."""
+        return {CLEAN: 0, FINDINGS: NO}.get(self.verdict, UNDECIDED)
+
+    @property
+    def failing(self) -> int:
+        """How many findings count for the limit."""
+        return sum(finding.fails for finding in self.findings)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many findings there are of each severity, the highest first; Unknown is always there."""
+        found = [0] * len(SEVERITIES)
+        for finding in self.findings:
+            found[finding.severity] += 1
+        return {SEVERITIES[level]: found[level] for level in reversed(range(len(SEVERITIES)))}
+
+    @property
+    def oldest_feed(self) -> Optional[float]:
+        """When the oldest feed that answers last succeeded, in seconds since 1970."""
+        return min((cover.succeeded_at for cover in self.covers if cover.succeeded_at is not None), default=None)
+
+
+def judge_report(
+    digest: str,
+    index: IndexReport,
+    report: VulnerabilityReport,
+    *,
+    feeds: Feeds,
+    ledger: Ledger,
+    present: Mapping[Question, bool],
+    options: Options,
+    now: float,
+) -> Verdict:
+    """Return the verdict on the manifest `digest`; `now` is in seconds since 1970."""
+    covers = find_feeds(report.contents, feeds, ledger, present, now)
+    reasons = [
+        *_index_reasons(digest, index),
+        *_report_reasons(digest, index, report),
+        *([] if report.contents.packages or options.allow_empty else [EMPTY]),
+        *_feed_reasons(covers, options.allow_stale),
+    ]
+    findings = find_findings(report, options)
+    failing = any(finding.fails for finding in findings)
+    verdict = UNDECIDED_VERDICT if reasons else FINDINGS if failing else CLEAN
+    return Verdict(verdict, tuple(reasons), tuple(findings), tuple(covers), len(report.contents.packages))
+
+
+EMPTY = "Clair found no package in the image, so there was nothing to compare (--allow-empty accepts that)"
+
+
+def _index_reasons(digest: str, index: IndexReport) -> list[str]:
+    reasons = []
+    if index.contents.digest != digest:
+        reasons.append(f"the index report is of another manifest, {printable(index.contents.digest)}")
+    if index.state != "IndexFinished" or not index.success:
+        failure = f": {printable(index.error, 300)}" if index.error else ""
+        reasons.append(f"the image was not indexed to the end (state {printable(index.state or 'empty', 40)}){failure}")
+    elif index.error:
+        reasons.append(f"the indexer reports an error: {printable(index.error, 300)}")
+    return reasons
+
+
+def _report_reasons(digest: str, index: IndexReport, report: VulnerabilityReport) -> list[str]:
+    reasons = []
+    if report.contents.digest != digest:
+        reasons.append(f"the vulnerability report is of another manifest, {printable(report.contents.digest)}")
+    if _shape(report.contents) != _shape(index.contents):
+        reasons.append(
+            "the vulnerability report speaks of other packages than the index report (was the image indexed again?)"
+        )
+    return reasons
+
+
+def _shape(contents: Contents) -> object:
+    """Return what two reports of the same indexing have in common."""
+    packages = {key: (item.get("name"), item.get("version")) for key, item in contents.packages.items()}
+    return packages, contents.distributions, contents.repositories, contents.environments
+
+
+def _feed_reasons(covers: list[Cover], allow_stale: bool) -> list[str]:
+    """Return why the feeds support no verdict.
+
+    An old feed of a language is shown and not held against the image: Clair fetches those only when it starts and when
+    the list of ecosystems changes (families.yaml, osv). One that was asked for and never loaded is.
+    """
+    accepted = (FRESH, STALE, NO_AGE) if allow_stale else (FRESH,)
+    reasons = []
+    for cover in covers:
+        undecided = cover.state not in accepted if cover.kind != "language" else cover.state == NEVER
+        if undecided:
+            hint = " (--allow-stale accepts that)" if cover.state in (STALE, NO_AGE) else ""
+            reasons.append(cover.reason + hint)
+    if covers and not reasons and not any(cover.state in accepted for cover in covers):
+        listed = "; ".join(cover.reason for cover in covers)
+        reasons.append(f"no feed answers for any package of the image: {listed}")
+    return reasons
+
+
+def find_findings(report: VulnerabilityReport, options: Options) -> list[Finding]:
+    """Return every vulnerability of every package, the worst first; the same one in the same package once."""
+    limit = LIMITS[options.fail_on]
+    found = set()
+    for package, identifiers in report.package_vulnerabilities.items():
+        item = report.contents.packages[package]
+        for identifier in identifiers:
+            vulnerability = report.vulnerabilities[identifier]
+            score = report.scores.get(identifier)
+            severity, by_score = effective_severity(vulnerability.get("normalized_severity"), score)
+            fixed = fixed_version(vulnerability)
+            fails = severity >= limit
+            if severity == UNKNOWN:
+                fails = options.fail_on != "none" and not options.ignore_unknown
+            found.add(
+                Finding(
+                    severity,
+                    item["name"],
+                    item["version"],
+                    fixed,
+                    vulnerability["name"],
+                    score,
+                    by_score,
+                    fails and bool(fixed or not options.only_fixed),
+                    str(vulnerability.get("links") or ""),
+                )
+            )
+    return sorted(
+        found, key=lambda finding: (-finding.severity, finding.package, finding.id, finding.installed, finding.fixed)
+    )
+
+
+def effective_severity(normalized: object, score: Optional[float]) -> tuple[int, bool]:
+    """Return the severity as an index of SEVERITIES, and whether the score decided it."""
+    if normalized in SEVERITIES[1:]:
+        return SEVERITIES.index(str(normalized)), False
+    if score is None:
+        return UNKNOWN, False
+    return next(level for least, level in SCORE_LIMITS if score >= least), True
+
+
+def fixed_version(vulnerability: Object) -> str:
+    """Return the version that fixes a vulnerability, or an empty string.
+
+    OSV's feeds hold a range in the form of a URL query: `fixed=1.2.3&introduced=0` (claircore updater/osv/osv.go).
+    """
+    text = vulnerability.get("fixed_in_version")
+    if not isinstance(text, str):
+        return ""
+    if "=" in text:
+        return ", ".join(urllib.parse.parse_qs(text).get("fixed", []))
+    return text.strip()

@@ -1,0 +1,217 @@
+"""The feed ledger: what the matcher's database knows of each updater, read by the role `ledger`.
+
+Reads the tables update_operation, updater_status and vuln through psql inside the database's container, or, with an
+external database, inside the one-shot service `database-client`; reads `state/feed-pack.json` where a pack was
+imported; writes nothing. The password goes through the shell's standard input, so that it is in no argument. Tables:
+claircore datastore/postgres/migrations/matcher 01, 04 and 08 at v1.5.48 (all there in Clair 4.5.0).
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import subprocess
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Optional
+
+from . import engine
+from .errors import UNDECIDED, USAGE, Problem
+from .find_feeds import Question
+from .match_updaters import Ledger, LedgerRow
+from .open_connection import Deadline, NoAnswer
+from .parse_reference import printable
+from .read_json import Unreadable, read_json
+from .settings import Deployment
+
+# Reads the password's line byte by byte (POSIX: read takes no more than its line), then hands the rest to psql.
+SHELL = 'IFS= read -r PGPASSWORD && export PGPASSWORD && exec psql -XqAt -v ON_ERROR_STOP=1 -d "$1" -f -'
+CONNECT_TIMEOUT_SECONDS = 10
+STATEMENT_TIMEOUT_SECONDS = 60
+ROWS = """
+SELECT json_build_object('rows', coalesce(json_agg(json_build_array(
+  coalesce(s.updater_name, o.updater), extract(epoch FROM o.stored), extract(epoch FROM s.last_attempt),
+  extract(epoch FROM s.last_success), CASE WHEN NOT s.last_run_succeeded THEN left(s.last_error, 300) END)), '[]'))
+FROM updater_status s
+FULL JOIN (SELECT updater, max(date) AS stored FROM update_operation GROUP BY updater) o
+ON o.updater = s.updater_name;
+"""
+# Values that come from an image's os-release: anything but these characters is in no feed.
+_SAFE_VALUE = re.compile(r"[A-Za-z0-9._ ()+-]{1,80}", re.ASCII)
+_SAFE_UPDATER = re.compile(r"[A-Za-z0-9._/ -]{1,120}", re.ASCII)
+_SAFE_COLUMN = re.compile(r"dist_[a-z_]{1,40}", re.ASCII)
+
+
+class LedgerSession:
+    """One psql that stays open for the questions of a command; a program may ask from several threads in turn.
+
+    It starts at once, so that the database is asked while the registry is.
+    """
+
+    def __init__(self, deployment: Deployment, deadline: Deadline) -> None:
+        self._deployment = deployment
+        self._deadline = deadline
+        self._lines: queue.Queue[Optional[str]] = queue.Queue()
+        self._complaints = ""
+        self._lock = threading.Lock()
+        self._pack_exported_at = pack_exported_at(deployment.state / "feed-pack.json")
+        password = deployment.secret("database-ledger")
+        self._process = _start(psql_command(deployment))
+        self._reader = threading.Thread(target=self._read_lines, daemon=True)
+        self._reader.start()
+        self._listener = threading.Thread(target=self._read_complaints, daemon=True)
+        self._listener.start()
+        self._send(f"{password}\nSET statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s';\n{ROWS}")
+
+    def ledger(self) -> Ledger:
+        """Return the ledger; may be called once. Raises Problem (3) if it cannot be read."""
+        try:
+            return Ledger(parse_rows(self._answer()), self._pack_exported_at)
+        except Unreadable as error:
+            raise self._failure(str(error)) from error
+
+    def present(self, questions: Sequence[Question]) -> dict[Question, bool]:
+        """Return for each (updater, column, value) whether the feed's table has such a row. Raises Problem (3)."""
+        answers = {}
+        with self._lock:
+            for question in questions:
+                statement = presence_statement(question)
+                if statement:
+                    self._send(statement)
+                answers[question] = bool(statement) and self._answer() == "t"
+        return answers
+
+    def close(self) -> None:
+        """End psql."""
+        try:
+            if self._process.stdin:
+                self._process.stdin.close()
+        except OSError:  # it is gone already, with our last words unread
+            pass
+        try:
+            self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def _send(self, text: str) -> None:
+        try:
+            if self._process.stdin is None:
+                raise BrokenPipeError
+            self._process.stdin.write(text)
+            self._process.stdin.flush()
+        except OSError:  # psql has ended: what it said is told when its answer is asked for
+            pass
+
+    def _answer(self) -> str:
+        try:
+            line = self._lines.get(timeout=self._deadline.remaining())
+        except (queue.Empty, NoAnswer) as error:
+            self._process.kill()
+            raise self._failure(f"no answer within {self._deadline.seconds:g} s") from error
+        if line is None:
+            self._listener.join(timeout=2)
+            raise self._ended(self._complaints)
+        return line
+
+    def _read_lines(self) -> None:
+        for line in self._process.stdout or ():
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def _read_complaints(self) -> None:
+        for line in self._process.stderr or ():
+            self._complaints = (self._complaints + line)[-4000:]
+
+    def _failure(self, reason: str) -> Problem:
+        return Problem(f"feed ledger unreadable, database matcher: {reason}", self._hint(), UNDECIDED)
+
+    def _hint(self) -> str:
+        return "./clair database"
+
+    def _ended(self, complaints: str) -> Problem:
+        """Return why psql ended, from what it or docker wrote on standard error."""
+        text = complaints.lower()
+        if "no such container" in text or "is not running" in text or "no such service" in text:
+            return self._failure("the database's container is not running")
+        if re.search(r"relation \S+ does not exist", text):
+            return self._failure("the matcher has not made its tables yet")
+        if "psql:" in text or "fatal:" in text or "error:" in text:
+            lines = [line for line in complaints.splitlines() if re.search("fatal|error", line, re.IGNORECASE)]
+            reason = re.sub(r"^.*?(fatal|error): +", "", lines[-1] if lines else complaints, flags=re.IGNORECASE)
+            return self._failure(printable(reason.strip(), 200))
+        problem = engine.explain("docker exec", complaints)
+        return Problem(f"feed ledger unreadable, database matcher: {problem.sentence}", problem.hint, UNDECIDED)
+
+
+def psql_command(deployment: Deployment) -> list[str]:
+    """Return the call that runs SHELL where the database can be reached."""
+    database = deployment.facts["database"]
+    if deployment.bundled_database:
+        shell = ["sh", "-c", SHELL, "sh", _conninfo(host="127.0.0.1", port=5432)]
+        # Not through Compose, which takes twice as long; the database's container is always named so.
+        return [*engine.program("docker"), "exec", "-i", f"{deployment.name}-database", *shell]
+    sslmode = str(database["sslmode"])
+    root = {"sslrootcert": "/config/ca-bundle.pem"} if sslmode.startswith("verify") else {}
+    conninfo = _conninfo(host=database["host"], port=database["port"], sslmode=sslmode, **root)
+    call = ["run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "database-client", "-c", SHELL, "sh", conninfo]
+    return engine.compose_command(deployment, call)
+
+
+def _conninfo(**fields: Any) -> str:
+    fields = {**fields, "user": "ledger", "dbname": "matcher", "connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    quoted = {name: str(value).replace("\\", "\\\\").replace("'", "\\'") for name, value in fields.items()}
+    return " ".join(f"{name}='{value}'" for name, value in quoted.items())
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=engine.environment(),
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Problem(f"docker missing, {command[0]}: {reason.lower()}", "make check", USAGE) from error
+
+
+def parse_rows(line: str) -> dict[str, LedgerRow]:
+    """Return the rows of the answer to ROWS by updater. Raises Unreadable."""
+    document = read_json(line.encode("utf-8", "replace"))
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        raise Unreadable("the answer has no rows")
+    found = {}
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 5 or not isinstance(row[0], str):
+            raise Unreadable("a row of the answer is not readable")
+        times = [value if isinstance(value, (int, float)) else None for value in row[1:4]]
+        found[row[0]] = LedgerRow(row[0], times[0], times[1], times[2], str(row[4] or ""))
+    return found
+
+
+def presence_statement(question: Question) -> str:
+    """Return the statement that answers a question with t or f, or nothing for values no feed can hold."""
+    updater, column, value = question
+    if not (_SAFE_UPDATER.fullmatch(updater) and _SAFE_COLUMN.fullmatch(column) and _SAFE_VALUE.fullmatch(value)):
+        return ""
+    # None of the three can hold a quote.
+    return f"SELECT EXISTS (SELECT 1 FROM vuln WHERE updater = '{updater}' AND {column} = '{value}');\n"  # noqa: S608
+
+
+def pack_exported_at(path: Path) -> Optional[float]:
+    """Return when the imported feed pack left its origin, in seconds since 1970; None without a pack or date."""
+    try:
+        text = str(json.loads(path.read_text(encoding="utf-8"))["exported_at"])
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except (OSError, ValueError, KeyError, TypeError):  # no pack, or a manifest without a date: the age is unknown
+        return None
+    return moment.timestamp() if moment.tzinfo is not None else None

@@ -1,0 +1,106 @@
+"""One scan from image to verdict, wherever manifest and ledger come from.
+
+Talks to what it is given and writes nothing: a source knows the image, the edge leads to Clair, the ledger knows the
+feeds. The command `scan` gives it a registry and this machine's database; a pipeline elsewhere can give it others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .fetch_report import fetch_report
+from .find_feeds import Question, presence_questions
+from .index_manifest import index_manifest
+from .judge_report import Options, Verdict, judge_report
+from .match_updaters import Feeds, Ledger
+from .open_connection import Deadline
+from .parse_reference import Platform
+from .reach_edge import Edge
+from .registry import Image, Layer
+from .retry_request import Notice
+from .run_parallel import Running
+
+
+class Source(Protocol):
+    """Where an image comes from: a registry."""
+
+    def resolve(self, wanted: Platform) -> Image:
+        """Return the image for a platform."""
+
+    def locate(self, layers: tuple[str, ...]) -> list[Layer]:
+        """Return the layers with addresses the indexer can fetch now."""
+
+    def forget_token(self) -> None:
+        """Drop what may have expired before the layers are located again."""
+
+
+class LedgerSource(Protocol):
+    """Where the feed ledger comes from: a database."""
+
+    def ledger(self) -> Ledger:
+        """Return the ledger."""
+
+    def present(self, questions: Sequence[Question]) -> dict[Question, bool]:
+        """Return whether the feeds hold what is asked."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A verdict and what it is about. `finished_at` is in seconds since 1970, `raw` the matcher's answer."""
+
+    image: Image
+    verdict: Verdict
+    feeds: Feeds
+    options: Options
+    finished_at: float
+    raw: bytes = field(repr=False)
+
+
+def run_scan(
+    source: Source,
+    edge: Edge,
+    ledger_source: LedgerSource,
+    *,
+    feeds: Feeds,
+    options: Options,
+    wanted: Platform,
+    deadline: Deadline,
+    resolved: Callable[[Image], None] = lambda image: None,
+    notice: Notice = lambda text: None,
+) -> Result:
+    """Return the result of scanning one image; `resolved` is told which one as soon as it is known.
+
+    Raises Problem: 2 for an image that cannot be scanned, 3 for every service that gives no readable answer.
+    """
+    ledger = Running(ledger_source.ledger)
+    image = source.resolve(wanted)
+    resolved(image)
+    located = False
+
+    def locate() -> list[Layer]:
+        nonlocal located
+        if located:
+            source.forget_token()
+        located = True
+        return source.locate(image.layers)
+
+    index = index_manifest(edge, image.digest, locate, deadline, notice)
+    known = ledger.result()
+    questions = presence_questions(index.contents, feeds, known)
+    present = Running(lambda: ledger_source.present(questions))
+    report = fetch_report(edge, image.digest, deadline, notice)
+    now = time.time()
+    verdict = judge_report(
+        image.digest,
+        index,
+        report,
+        feeds=feeds,
+        ledger=known,
+        present=present.result(),
+        options=options,
+        now=now,
+    )
+    return Result(image, verdict, feeds, options, now, report.raw)

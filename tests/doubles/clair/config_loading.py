@@ -1,0 +1,360 @@
+"""Read Clair's configuration the way the release does: strictness, drop-ins, case of keys, types, defaults.
+
+Source: quay/clair cmd/config.go (4.7.0 and newer) and cmd/clair/main.go (before), config/*.go.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from . import json_patch, yaml_as_go
+from .config_fields import GO_STRUCTS, GO_TYPES, LOG_LEVELS, TYPES, known_keys
+from .durations import parse_duration
+from .releases import Release
+
+
+class ConfigProblem(Exception):
+    """The configuration cannot be used; the message is the release's own."""
+
+
+class Config:
+    """A decoded configuration: nested values by dotted path; what is absent has Go's zero value."""
+
+    def __init__(self, tree: dict[str, Any], document: Any = None) -> None:
+        self.tree = tree
+        self.document = document
+        self.mode = "combo"
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """Return the value at `path`, or `default` where the file does not set it."""
+        value: Any = self.tree
+        for name in path.split("."):
+            if not isinstance(value, dict) or name not in value:
+                return default
+            value = value[name]
+        return default if value is None else value
+
+    def set(self, path: str, value: Any) -> None:
+        """Set the value at `path`, creating what leads to it."""
+        *parents, last = path.split(".")
+        node = self.tree
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = value
+
+
+def load_config(path: str, release: Release) -> Config:
+    """Read the file, and its drop-ins where the release has them.
+
+    Raises:
+        ConfigProblem: with the text that the release prints.
+    """
+    if not release.strict:
+        return _load_before_470(path, release)
+    return _load_since_470(path, release)
+
+
+def go_os_error(error: OSError) -> str:
+    """Return the words Go uses for an operating system error."""
+    text = os.strerror(error.errno) if error.errno else str(error)
+    return text[:1].lower() + text[1:]
+
+
+def _load_before_470(path: str, release: Release) -> Config:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigProblem(f"failed to open config file: open {path}: {go_os_error(error)}") from error
+    try:
+        document = yaml_as_go.load(text)
+    except yaml_as_go.YAMLProblem as error:
+        raise ConfigProblem(f"failed to decode yaml config: yaml: {error}") from error
+    if document is None:
+        raise ConfigProblem("failed to decode yaml config: EOF")
+    decoder = _YAMLDecoder(release)
+    tree = decoder.decode(document)
+    if decoder.problems:
+        raise ConfigProblem("failed to decode yaml config: yaml: unmarshal errors:\n  " + "\n  ".join(decoder.problems))
+    return Config(tree, document)
+
+
+def _load_since_470(path: str, release: Release) -> Config:
+    path = os.path.normpath(path)
+    extension = os.path.splitext(path)[1]
+    if extension not in (".yaml", ".json"):
+        raise ConfigProblem(f'failed loading config: unknown config kind "{extension}"')
+    try:
+        document = _merge_drop_ins(path, extension, _load_as_json(path))
+        tree = _JSONDecoder(release, path).decode(document)
+    except ConfigProblem as problem:
+        raise ConfigProblem(f"failed loading config: {problem}") from problem
+    return Config(tree, document)
+
+
+def _load_as_json(path: str) -> Any:
+    extension = os.path.splitext(path)[1]
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigProblem(f'error reading file "{path}": open {path}: {go_os_error(error)}') from error
+    if extension.startswith(".json"):
+        if len(raw) < 2:
+            raise ConfigProblem(f'malformed file "{path}": not a JSON document')
+        opening = raw[:1]
+        if extension == ".json" and opening != b"{":
+            raise ConfigProblem(f'malformed file "{path}": not a JSON object')
+        if extension == ".json-patch" and opening != b"[":
+            raise ConfigProblem(f'malformed file "{path}": not a patch document')
+        try:
+            return json.loads(raw)
+        except ValueError as error:
+            raise ConfigProblem(f'malformed file "{path}": {error}') from error
+    try:
+        document = yaml_as_go.load(raw.decode("utf-8"))
+    except yaml_as_go.YAMLProblem as error:
+        raise ConfigProblem(f'malformed file "{path}": {error}') from error
+    except UnicodeDecodeError as error:
+        raise ConfigProblem(f'malformed file "{path}": invalid leading UTF-8 octet') from error
+    _refuse_odd_keys(document, path)
+    if extension == ".yaml-patch":
+        if not isinstance(document, list):
+            raise ConfigProblem(f'malformed file "{path}": not a patch document')
+        return document
+    return document if isinstance(document, dict) else {}
+
+
+def _refuse_odd_keys(value: Any, path: str) -> None:
+    if isinstance(value, dict):
+        if any(not isinstance(key, str) for key in value):
+            raise ConfigProblem(f'malformed file "{path}": unsupported type: map[interface {{}}]interface {{}}')
+        for child in value.values():
+            _refuse_odd_keys(child, path)
+    elif isinstance(value, list):
+        for child in value:
+            _refuse_odd_keys(child, path)
+
+
+def _merge_drop_ins(path: str, extension: str, document: Any) -> Any:
+    directory = path + ".d"
+    try:
+        names = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return document
+    except OSError as error:
+        raise ConfigProblem(f"error walking filesystem: open {directory}: {go_os_error(error)}") from error
+    for name in names:
+        drop_in = os.path.join(directory, name)
+        if os.path.isdir(drop_in) and not os.path.islink(drop_in):
+            continue
+        kind = os.path.splitext(name)[1]
+        if kind == extension:
+            document = json_patch.merge(document, _load_as_json(drop_in))
+        elif kind == extension + "-patch":
+            operations = _load_as_json(drop_in)
+            try:
+                document = json_patch.apply(document, operations)
+            except json_patch.PatchProblem as problem:
+                raise ConfigProblem(f'error applying patch "{drop_in}": {problem}') from problem
+    return document
+
+
+def decode_base64(text: str) -> bytes:
+    """Decode padded standard base64 as Go does.
+
+    Raises:
+        ValueError: `illegal base64 data at input byte N`.
+    """
+    alphabet = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
+    clean = text.replace("\r", "").replace("\n", "")
+    for position, letter in enumerate(clean):
+        if letter not in alphabet:
+            raise ValueError(f"illegal base64 data at input byte {position}")
+    if len(clean) % 4:
+        raise ValueError(f"illegal base64 data at input byte {len(clean) - len(clean) % 4}")
+    try:
+        return base64.b64decode(clean, validate=True)
+    except binascii.Error:
+        raise ValueError(f"illegal base64 data at input byte {max(clean.find('='), 0)}") from None
+
+
+def _parse_text(kind: str, text: str) -> Any:
+    if kind == "duration":
+        return parse_duration(text)
+    if kind == "base64":
+        return decode_base64(text)
+    for level in LOG_LEVELS:
+        if level == text.lower():
+            return level
+    raise ValueError(f'unknown log level "{text}"')
+
+
+_TEXT_KINDS = ("duration", "base64", "level")
+
+
+class _JSONDecoder:
+    """Go's encoding/json with unknown fields disallowed: keys match in any case, the first mistake is reported."""
+
+    def __init__(self, release: Release, path: str) -> None:
+        self._known = known_keys(release)
+        self._path = path
+        self._first = ""
+
+    def decode(self, document: Any) -> dict[str, Any]:
+        try:
+            tree = self._object(document, "")
+        except ValueError as error:
+            raise ConfigProblem(f'error decoding config "{self._path}": {error}') from error
+        if self._first:
+            raise ConfigProblem(f'error decoding config "{self._path}": {self._first}')
+        return tree
+
+    def _save(self, problem: str) -> None:
+        self._first = self._first or problem
+
+    def _mismatch(self, value: Any, path: str, kind: str) -> None:
+        parent = path.rpartition(".")[0]
+        self._save(
+            f"cannot unmarshal {_json_kind(value)} into Go struct field "
+            f"{GO_STRUCTS.get(parent, 'Config')}.{path} of type {kind}"
+        )
+
+    def _object(self, document: dict[str, Any], prefix: str) -> dict[str, Any]:
+        tree: dict[str, Any] = {}
+        names = {key.rpartition(".")[2]: key for key in self._known if key.rpartition(".")[0] == prefix}
+        for key in sorted(document):  # YAML became a Go map, which is written with sorted keys
+            name = key if key in names else next((known for known in names if known.lower() == key.lower()), None)
+            if name is None:
+                self._save(f'unknown field "{key}"')
+                continue
+            if document[key] is None:
+                continue
+            value = self._value(document[key], names[name])
+            if value is not None:
+                tree[name] = value
+        return tree
+
+    def _value(self, value: Any, path: str) -> Any:
+        kind = TYPES.get(path) or ("object" if path in GO_STRUCTS or self._has_children(path) else "string")
+        if kind == "object":
+            if not isinstance(value, dict):
+                self._mismatch(value, path, "config." + GO_STRUCTS.get(path, "Config"))
+                return None
+            return self._object(value, path)
+        if kind in _TEXT_KINDS:
+            if not isinstance(value, str):
+                self._mismatch(value, path, GO_TYPES[kind])
+                return None
+            return _parse_text(kind, value)
+        fits = {
+            "string": lambda: isinstance(value, str),
+            "bool": lambda: isinstance(value, bool),
+            "int": lambda: isinstance(value, int) and not isinstance(value, bool),
+            "compressor": lambda: isinstance(value, int) and not isinstance(value, bool),
+            "float": lambda: isinstance(value, (int, float)) and not isinstance(value, bool),
+            "strings": lambda: isinstance(value, list),
+            "map": lambda: isinstance(value, dict),
+            "map-of-strings": lambda: isinstance(value, dict),
+            "map-of-strings-lists": lambda: isinstance(value, dict),
+        }[kind]()
+        if not fits:
+            self._mismatch(value, path, GO_TYPES[kind])
+            return None
+        if kind == "strings":
+            for item in value:
+                if not isinstance(item, str):
+                    self._mismatch(item, path, "string")
+        return value
+
+    def _has_children(self, path: str) -> bool:
+        return any(key.startswith(path + ".") for key in self._known)
+
+
+def _json_kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+class _YAMLDecoder:
+    """yaml.v3 into structs: unknown keys are dropped, keys match exactly, scalars become strings freely."""
+
+    def __init__(self, release: Release) -> None:
+        self._known = known_keys(release)
+        self.problems: list[str] = []
+
+    def decode(self, document: Any) -> dict[str, Any]:
+        if not isinstance(document, dict):
+            self.problems.append(f"line 1: cannot unmarshal {_yaml_kind(document)} into config.Config")
+            return {}
+        return self._object(document, "")
+
+    def _object(self, document: dict[Any, Any], prefix: str) -> dict[str, Any]:
+        tree: dict[str, Any] = {}
+        for key, value in document.items():
+            path = f"{prefix}.{key}" if prefix else str(key)
+            if path not in self._known or value is None:
+                continue
+            decoded = self._value(value, path)
+            if decoded is not None:
+                tree[str(key)] = decoded
+        return tree
+
+    def _value(self, value: Any, path: str) -> Any:
+        kind = TYPES.get(path) or ("object" if path in GO_STRUCTS or self._has_children(path) else "string")
+        scalar = isinstance(value, (str, int, float, bool))
+        if kind == "object":
+            if isinstance(value, dict):
+                return self._object(value, path)
+            return self._mismatch(value, "config." + GO_STRUCTS.get(path, "Config"))
+        if kind in _TEXT_KINDS and scalar:
+            try:
+                return _parse_text(kind, _yaml_text(value))
+            except ValueError as error:
+                self.problems.append(str(error))
+                return None
+        if kind == "string" and scalar:
+            return _yaml_text(value)
+        if kind == "bool" and isinstance(value, bool):
+            return value
+        if kind in ("int", "compressor") and isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return value
+        if kind == "strings" and isinstance(value, list):
+            return [_yaml_text(item) for item in value]
+        if kind == "strings" and isinstance(value, str):
+            return self._mismatch(value, "[]string")
+        if kind.startswith("map") and isinstance(value, dict):
+            return value
+        return self._mismatch(value, GO_TYPES[kind])
+
+    def _mismatch(self, value: Any, go_type: str) -> None:
+        self.problems.append(f"cannot unmarshal {_yaml_kind(value)} into {go_type}")
+
+    def _has_children(self, path: str) -> bool:
+        return any(key.startswith(path + ".") for key in self._known)
+
+
+def _yaml_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _yaml_kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "!!map"
+    if isinstance(value, list):
+        return "!!seq"
+    kind = "bool" if isinstance(value, bool) else {int: "int", float: "float"}.get(type(value), "str")
+    text = _yaml_text(value)
+    return f"!!{kind} `{text if len(text) <= 10 else text[:7] + '...'}`"

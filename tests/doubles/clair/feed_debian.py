@@ -1,0 +1,163 @@
+"""Debian's feed: releases from the mirror's dists/, vulnerabilities from the tracker's JSON (claircore debian/updater.go, 4.7.0 and newer).
+
+Before 4.7.0 Debian was read from OVAL documents; those releases find their documents here as well, but the double reads only the
+definitions that carry a package, a version and a title.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import urljoin
+
+from .feed_alpine import distribution_columns
+from .feeds import Feed, FeedProblem, Unchanged, get, head_status
+from .layer_scanners import debian_distribution
+from .releases import Release
+
+_MIRROR = "https://deb.debian.org/"
+_ARCHIVE = "http://archive.debian.org/"
+_TRACKER = "https://security-tracker.debian.org/tracker/data/json"
+_OVAL = "https://www.debian.org/security/oval/"
+_LINK = re.compile(r'href="([^"]+)"')
+_SKIPPED = ("-", "Debian", "sid", "stable", "testing", "experimental", "README", "updates", "backports")
+_SEVERITIES = {"unimportant": "Low", "low": "Medium", "medium": "High", "high": "Critical"}
+
+_known_releases: dict[str, dict[str, str]] = {}
+
+
+class DebianFactory:
+    """Finds Debian's releases and makes the updater."""
+
+    def __init__(self, config: dict[str, Any], release: Release) -> None:
+        """Read the configuration.
+
+        Raises:
+            FeedProblem: it holds words of the other generation.
+        """
+        self._release = release
+        self._config = config
+        if release.since("4.7.0") and (config.get("archive_url") or config.get("oval_url")):
+            raise FeedProblem(
+                "debian: neither archive_url nor oval_url should be populated anymore; use json_url and mirror_url instead"
+            )
+        self._mirror = urljoin(str(config.get("mirror_url") or _MIRROR), "debian/")
+        self._archive = urljoin(str(config.get("archive_url") or _ARCHIVE), "debian/")
+
+    def updaters(self) -> list[Feed]:
+        """Return the updaters there are.
+
+        Raises:
+            FeedProblem: the mirror cannot be read.
+        """
+        if self._release.since("4.7.0"):
+            self._find_releases(self._mirror)
+            return [_TrackerFeed(str(self._config.get("json_url") or _TRACKER))]
+        feeds: dict[str, Feed] = {}
+        for base in (self._archive, self._mirror):
+            for name in self._find_releases(base):
+                url = urljoin(str(self._config.get("oval_url") or _OVAL), f"oval-definitions-{name}.xml")
+                if head_status(url, "debian: unable to do OVAL HEAD request: ") == 200:
+                    feeds[name] = _OvalFeed(name, url)
+        return list(feeds.values())
+
+    def _find_releases(self, base: str) -> list[str]:
+        directory = urljoin(base, "dists/")
+        prefix = "debian: examining remote: debian: "
+        status, reason, _, body = get(directory, {}, f"{prefix}unable to do request: ")
+        if status != 200:
+            raise FeedProblem(f'{prefix}unexpected status fetching "{directory}": {status} {reason}')
+        found = []
+        for link in _LINK.findall(body.decode("utf-8", "replace")):
+            if link[:1] in ("", "/", "?") or any(word in link for word in _SKIPPED):
+                continue
+            name = link.strip("/")
+            try:
+                status, _, _, text = get(urljoin(directory, f"{name}/Release"), {"Range": "bytes=0-512"}, "")
+            except FeedProblem:
+                continue
+            if status not in (200, 206):
+                continue
+            match = re.search(r"(?m)^Version:\s*(\S+)", text.decode("utf-8", "replace"))
+            number = match.group(1).split(".") if match else []
+            if len(number) > 1 and number[0].isdigit():
+                _known_releases.setdefault(name, debian_distribution(name, int(number[0])))
+                found.append(name)
+        return found
+
+
+class _TrackerFeed(Feed):
+    def __init__(self, url: str) -> None:
+        super().__init__("debian/updater")
+        self._url = url
+
+    def configure(self, config: dict[str, Any]) -> None:
+        if config.get("dists_url") or config.get("url"):
+            raise FeedProblem(
+                "debian: neither url nor dists_url should be used anymore; use json_url and dists_urls instead"
+            )
+        self._url = str(config.get("json_url") or self._url)
+
+    def fetch(self, fingerprint: str) -> tuple[bytes, str]:
+        headers = {"If-Modified-Since": fingerprint} if fingerprint else {}
+        status, reason, answer_headers, body = get(self._url, headers, "failed to retrieve JSON database: ")
+        modified = answer_headers.get("Last-Modified", "")
+        if status == 304 or (status == 200 and fingerprint and modified == fingerprint):
+            raise Unchanged
+        if status != 200:
+            raise FeedProblem(f"unexpected response: {status} {reason}")
+        return body, modified
+
+    def parse(self, body: bytes) -> list[dict[str, Any]]:
+        try:
+            document = json.loads(body)
+        except ValueError as error:
+            raise FeedProblem(f"unable to parse JSON vulnerability feed: {error}") from error
+        found = []
+        for package, vulnerabilities in document.items():
+            for identifier, facts in (vulnerabilities or {}).items():
+                for name, state in ((facts or {}).get("releases") or {}).items():
+                    if name not in _known_releases:
+                        continue
+                    urgency = state.get("urgency", "")
+                    found.append(
+                        {
+                            "name": identifier,
+                            "description": facts.get("description", ""),
+                            "links": f"https://security-tracker.debian.org/tracker/{identifier}",
+                            "severity": urgency,
+                            "normalized_severity": _SEVERITIES.get(urgency.lower(), "Unknown"),
+                            "package_name": package,
+                            "package_kind": "source",
+                            "fixed_in_version": state.get("fixed_version", ""),
+                            **distribution_columns(_known_releases[name]),
+                        }
+                    )
+        return found
+
+
+class _OvalFeed(Feed):
+    def __init__(self, code_name: str, url: str) -> None:
+        super().__init__(f"debian/updater/{code_name}")
+        self._code_name = code_name
+        self._url = url
+
+    def configure(self, config: dict[str, Any]) -> None:
+        self._url = str(config.get("url") or self._url)
+
+    def fetch(self, fingerprint: str) -> tuple[bytes, str]:
+        headers = {"If-Modified-Since": fingerprint} if fingerprint else {}
+        status, reason, answer_headers, body = get(self._url, headers, "failed to retrieve OVAL database: ")
+        modified = answer_headers.get("Last-Modified", "")
+        if status == 304 or (status == 200 and fingerprint and modified == fingerprint):
+            raise Unchanged
+        if status != 200:
+            raise FeedProblem(f"unexpected response: {status} {reason}")
+        return body, modified
+
+    def parse(self, body: bytes) -> list[dict[str, Any]]:
+        from .oval import read_dpkg_definitions
+
+        distribution = distribution_columns(_known_releases[self._code_name])
+        return [{**entry, **distribution} for entry in read_dpkg_definitions(body)]

@@ -1,0 +1,101 @@
+"""A pool of PostgreSQL sessions, and advisory locks that two replicas respect."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from .connection_string import parse_connection_string
+from .postgres_wire import Connection, ConnectionFailed, DatabaseError, Row
+from .releases import Release
+
+__all__ = ["ConnectionFailed", "Database", "DatabaseError"]
+
+
+class Database:
+    """Sessions to one database as one role, opened when needed and kept."""
+
+    def __init__(self, connection_string: str, application_name: str, release: Release) -> None:
+        """Parse the connection string; nothing is opened yet.
+
+        Raises:
+            ConnectionStringProblem: the string is malformed.
+        """
+        self.target = parse_connection_string(connection_string, application_name)
+        self._modern = release.since("4.9.0")
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
+        self._slots = threading.Semaphore(self.target.pool_size)
+
+    def connect(self) -> Connection:
+        """Open a session of its own, outside the pool.
+
+        Raises:
+            ConnectionFailed: with pgx's wording.
+        """
+        return Connection(self.target, self._modern)
+
+    @contextmanager
+    def session(self) -> Iterator[Connection]:
+        """Lend a session; one that broke is dropped, like pgx does."""
+        with self._slots:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            connection = connection or self.connect()
+            try:
+                yield connection
+            finally:
+                if connection.broken:
+                    connection.close()
+                    with self._lock:  # the others are as dead as this one when the server went away
+                        stale, self._idle = self._idle, []
+                    for other in stale:
+                        other.close()
+                else:
+                    with self._lock:
+                        self._idle.append(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Lend a session inside BEGIN and COMMIT; any exception rolls back."""
+        with self.session() as connection:
+            connection.script("BEGIN")
+            try:
+                yield connection
+            except BaseException:
+                if not connection.broken:
+                    try:
+                        connection.script("ROLLBACK")
+                    except ConnectionFailed:
+                        pass
+                raise
+            connection.script("COMMIT")
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """Run one statement in a lent session."""
+        with self.session() as connection:
+            return connection.query(sql, parameters)
+
+    @contextmanager
+    def try_lock(self, name: str) -> Iterator[bool]:
+        """Try to take the advisory lock of this name on a session of its own; yields whether it was free."""
+        key = lock_key(name)
+        connection = self.connect()
+        try:
+            yield connection.query("SELECT pg_try_advisory_lock($1::bigint)", [key])[0][0] == "t"
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Close the idle sessions."""
+        with self._lock:
+            stale, self._idle = self._idle, []
+        for connection in stale:
+            connection.close()
+
+
+def lock_key(name: str) -> int:
+    """Return the 64 bit key of an advisory lock."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)

@@ -1,0 +1,1 @@
+"""Local images under their real names, for machines that cannot pull them."""

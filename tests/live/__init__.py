@@ -1,0 +1,1 @@
+"""Tests on a real Docker engine: a rendered deployment is started and used."""

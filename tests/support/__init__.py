@@ -1,0 +1,1 @@
+"""What the tests share: places, Copier runs, facts read from the data files, Docker Compose, Traefik."""

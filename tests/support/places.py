@@ -1,0 +1,34 @@
+"""Where the tests find things."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ANSWERS = ROOT / "tests" / "answers"
+GOLDEN = ROOT / "tests" / "render" / "golden"
+DATA = ROOT / "extensions" / "data"
+
+TEMPLATE_PARTS = ("copier.yml", "extensions", "template")
+
+
+def tool(name: str) -> str:
+    """Return the path of a program of the test environment: beside this interpreter, else on PATH."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    assert found, f"{name} is missing: run the tests with make test, which installs it"
+    return found
+
+
+def copy_template(folder: Path) -> Path:
+    """Copy the template as it stands in the working tree, uncommitted changes included, and return the copy's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in TEMPLATE_PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        else:
+            shutil.copy2(source, folder / part)
+    return folder

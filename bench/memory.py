@@ -24,7 +24,7 @@ from typing import Any
 
 from bench.engine import free_ports
 from bench.measure import BenchError, Row, call, note
-from bench.project import render
+from bench.project import render, with_interpreter
 from demo import sample_image, serve
 
 __all__ = ["measure"]
@@ -240,7 +240,7 @@ def measure() -> list[Row]:
         docker = folder / "docker"
         docker.write_text(DOCKER.format(python=sys.executable), encoding="utf-8")
         docker.chmod(docker.stat().st_mode | stat.S_IXUSR)
-        environment = {"DOCKER": str(docker), "NO_PROXY": address, "no_proxy": address}
+        environment = {"DOCKER": str(docker), "NO_PROXY": address, "no_proxy": address, **with_interpreter()}
         rows = []
         with serving(registry(address, served, files)) as port, serving(edge(ports[0], digest)):
             for form in ("table", "json"):

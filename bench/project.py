@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.measure import BenchError, call
 
-__all__ = ["ROOT", "copier_command", "copy_template", "render"]
+__all__ = ["ROOT", "copier_command", "copy_template", "interpreter", "render", "with_interpreter"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("copier.yml", "extensions", "template")
@@ -51,3 +51,16 @@ def more_answers() -> dict[str, str]:
         return dict(item.split("=", 1) for item in items)
     except ValueError as error:
         raise BenchError("DATA is no list of key=value") from error
+
+
+def interpreter() -> Path:
+    """Return the Python that this runs on, outside any virtual environment; raises BenchError if it cannot be found."""
+    path = Path(sys.base_prefix) / "bin" / "python3"
+    if not path.exists():
+        raise BenchError(f"{path}: no such file")
+    return path
+
+
+def with_interpreter() -> dict[str, str]:
+    """Return the PATH on which `python3` is that interpreter: a version manager's wrapper takes longer than a command."""
+    return {"PATH": f"{interpreter().parent}{os.pathsep}{os.environ['PATH']}"}

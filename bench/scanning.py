@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.engine import docker, remove_project
 from bench.measure import BenchError, Row, alternate, note, timed_call
+from bench.project import with_interpreter
 from demo import run as demo
 
 __all__ = ["measure"]
@@ -30,11 +31,12 @@ def measure() -> list[Row]:
     try:
         facts = demo.render(folder, demo.answers(name, os.environ.get("DATA", "")))
         demo.add_samples(folder, facts)
+        demo.start_server(name, folder)
         demo.start(folder)
         image = f"{demo.server_address(name)}/{demo.SAMPLE}"
         demo.wait_for_decision(folder, image, progress)
         host = image.partition(":")[0]
-        environment = {"NO_PROXY": host, "no_proxy": host}
+        environment = {"NO_PROXY": host, "no_proxy": host, **with_interpreter()}
         floor = clairctl(folder, image)
         pair = alternate(
             RUNS,

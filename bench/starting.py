@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.engine import compose, free_ports, remove_project
 from bench.measure import Row, alternate, call, note, timed_call
-from bench.project import render
+from bench.project import render, with_interpreter
 
 __all__ = ["measure"]
 
@@ -68,7 +68,7 @@ def measure() -> list[Row]:
             remove_project(OURS)
             for made in ("state", "secrets"):
                 shutil.rmtree(project / made, ignore_errors=True)
-            seconds = timed_call(["make", "-C", project, "up"], environment={"ALLOW_SMALL": "1"})
+            seconds = timed_call(["make", "-C", project, "up"], environment={"ALLOW_SMALL": "1", **with_interpreter()})
             write_bare(project, bare, ports[2:])
             remove_project(OURS)
             return seconds

@@ -37,8 +37,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from copier import run_copy
-from copier.errors import CopierError, DirtyLocalWarning
 
 from demo import sample_feed, sample_image
 
@@ -46,6 +44,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVE = Path(__file__).resolve().parent / "serve.py"
 
 SAMPLE = "sample/debian:12"
+REPOSITORY = "repository"  # what is rendered, inside the demo's own temporary folder
 SERVICE = "demo"
 NETWORK = "egress"  # the one that indexer and matcher are both in
 PORT = 5000
@@ -180,10 +179,16 @@ def answers(name: str, chosen: str = "") -> dict[str, Any]:
 
 
 def render(folder: Path, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Render this checkout into `folder` and return its deployment.json.
+    """Render this checkout into `folder` and return its deployment.json; the folder above is used, too.
 
     Raises DemoError (2) with the template's sentence if it refuses an answer.
     """
+    # Takes a second to load: here an interrupt of that second is handled like any other.
+    from copier import run_copy
+    from copier.errors import CopierError, DirtyLocalWarning
+
+    # Copier clones this checkout to a temporary folder, which an interrupt can make it forget.
+    tempfile.tempdir = str(folder.parent)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DirtyLocalWarning)
         try:
@@ -198,6 +203,8 @@ def render(folder: Path, data: Mapping[str, Any]) -> dict[str, Any]:
             )
         except (CopierError, ValueError) as error:
             raise DemoError(str(error), USAGE) from error
+        finally:
+            tempfile.tempdir = None
     facts: dict[str, Any] = json.loads((folder / "ops" / "deployment.json").read_text(encoding="utf-8"))
     if not facts["release"]["drop_ins"]:
         raise DemoError(
@@ -371,8 +378,8 @@ def compare(report: Mapping[str, Any], release: str) -> list[str]:
     return missing + [f"not expected: {' '.join(one)}" for one in sorted(found - expected)]
 
 
-def remove(name: str, folder: Path, progress: Progress) -> bool:
-    """Remove every container, volume and network of the project `name`, and the folder; false if something stays.
+def remove(name: str, workspace: Path, progress: Progress) -> bool:
+    """Remove every container, volume and network of the project `name`, and its folder; false if something stays.
 
     By label and not by the Compose file, which may be what is broken. Twice, because an engine may still be working on
     a call that was just interrupted.
@@ -392,18 +399,20 @@ def remove(name: str, folder: Path, progress: Progress) -> bool:
                 left.append(kind)
         if not left and attempt:
             break
-    shutil.rmtree(folder, ignore_errors=True)
-    if left or folder.exists():
-        progress.say(f"not all removed: {', '.join([*left, *([str(folder)] if folder.exists() else [])])}")
-        return False
-    return True
+    shutil.rmtree(workspace, ignore_errors=True)
+    if workspace.exists():
+        left.append(str(workspace))
+    if left:
+        progress.say(f"not all removed, {name}: {', '.join(left)}")
+    return not left
 
 
-def show(name: str, folder: Path, reference: str, progress: Progress) -> None:
+def show(name: str, workspace: Path, reference: str, progress: Progress) -> None:
     """Say where everything is that KEEP=1 keeps, and how to remove it."""
+    folder = workspace / REPOSITORY
     progress.say(f"kept: {name} in {folder}")
     progress.say(f"  scan again: cd {folder} && ./clair scan {reference or SAMPLE}")
-    progress.say(f"  remove:     cd {folder} && ./clair destroy --confirm {name} && rm -r {folder}")
+    progress.say(f"  remove:     cd {folder} && ./clair destroy --confirm {name} && rm -r {workspace}")
 
 
 def demonstrate(name: str, folder: Path, data: Mapping[str, Any], progress: Progress) -> str:
@@ -456,14 +465,14 @@ def main(argv: list[str]) -> int:
     keep = os.environ.get("KEEP", "") not in ("", "0")
     progress = Progress()
     name = f"clair-demo-{secrets.token_hex(3)}"
-    code, reference, folder = UNDECIDED, "", None
+    code, reference, workspace = UNDECIDED, "", None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
         check_docker()
         data = answers(name, os.environ.get("DATA", ""))
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
-        reference = demonstrate(name, folder, data, progress)
+        workspace = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+        reference = demonstrate(name, workspace / REPOSITORY, data, progress)
         code = 0
     except DemoError as error:
         print(error, file=sys.stderr, flush=True)
@@ -473,11 +482,11 @@ def main(argv: list[str]) -> int:
         code = error.code
     finally:
         ignore_interrupts()
-        if folder and keep:
-            show(name, folder, reference, progress)
-        elif folder:
+        if workspace and keep:
+            show(name, workspace, reference, progress)
+        elif workspace:
             progress.say("removing containers, volumes, networks and the folder")
-            code = code if remove(name, folder, progress) else code or UNDECIDED
+            code = code if remove(name, workspace, progress) else code or UNDECIDED
     progress.say(f"done in {progress.seconds():.0f} s, exit code {code}")
     return code
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["Catalogue", "load_catalogue", "version_key"]
+__all__ = ["Catalogue", "load_catalogue", "read_yaml", "version_key"]
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -107,16 +107,18 @@ class Catalogue:
         return sorted(key for key in keys if service in sections[key.split(".")[0]])
 
 
+def read_yaml(path: Path) -> Any:
+    """Return a parsed YAML file; by libyaml where PyYAML has it, which takes a tenth of the time."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both are safe loaders
+
+
 def load_catalogue(folder: Path) -> Catalogue:
     """Read the data files in `folder`; raises OSError or yaml.YAMLError if the template itself is damaged."""
-
-    def parsed(name: str) -> Any:
-        return yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-
     return Catalogue(
-        clair=parsed("clair.yaml"),
-        components=parsed("components.yaml"),
-        sizes=parsed("sizes.yaml"),
-        families=parsed("families.yaml"),
+        clair=read_yaml(folder / "clair.yaml"),
+        components=read_yaml(folder / "components.yaml"),
+        sizes=read_yaml(folder / "sizes.yaml"),
+        families=read_yaml(folder / "families.yaml"),
         config_keys=json.loads((folder / "clair-config-keys.json").read_text(encoding="utf-8")),
     )

@@ -218,10 +218,12 @@ def _feeds(answers: Mapping[str, Any], catalogue: Catalogue, version: str) -> di
         "enrichment": answers["enrichment_enabled"],
         "retention": answers["update_retention"],
         "period": f"{FEED_PERIOD_HOURS}h",
+        "config": {key: value for name in loaded for key, value in known[name].get("config", {}).items()},
         "egress": sorted({host for name in loaded for host in known[name]["egress"]}),
         "never_loads": {name: known[name]["never_loads"] for name in loaded if known[name]["never_loads"]},
         "limits": {name: known[name]["limits"] for name in loaded if known[name]["limits"]},
         "catalogue": known,
+        "os_package_databases": catalogue.families["os_package_databases"],
     }
 
 
@@ -325,6 +327,7 @@ def _commands(answers: Mapping[str, Any], values: Mapping[str, Any], catalogue: 
             "period_hours": FEED_PERIOD_HOURS,
             "max_age_hours": PACK_AGE_HOURS if feeds["offline"] else FEED_AGE_HOURS,
             "catalogue": feeds["catalogue"],
+            "os_package_databases": feeds["os_package_databases"],
         },
         "auth": {"issuers": values["issuers"], "client_issuer": "clairctl"},
         "quay_enabled": answers["quay_enabled"],

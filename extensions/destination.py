@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-__all__ = ["destination_problem", "kept_if_present"]
+__all__ = ["NOTHING", "destination_problem", "kept_if_present"]
 
 ANSWERS_FILE = ".copier-answers.yml"
 # A new, empty repository of a hosting service holds these; they stay as they are.
 WELCOME = ("README.md", "LICENSE")
+NOTHING = "/-"  # a pattern that matches no file of this template
 
 
-def kept_if_present(conf: Mapping[str, Any]) -> str:
+def kept_if_present(folder: Path) -> str:
     """Return the pattern of files that a first render leaves alone: README.md if the destination has one of its own."""
-    folder = Path(str(conf["dst_path"]))
-    return "/README.md" if (folder / "README.md").exists() and not (folder / ANSWERS_FILE).exists() else "/-"
+    return "/README.md" if (folder / "README.md").exists() and not (folder / ANSWERS_FILE).exists() else NOTHING
 
 
 def destination_problem(folder: Path, overwrite: bool, template: Path) -> str | None:

@@ -56,16 +56,17 @@ class Gate(ContextHook):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.catalogue = catalogue.load_catalogue(DATA)
-        questions = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
+        questions = catalogue.read_yaml(ROOT / "copier.yml")
         self.questions = {name: spec for name, spec in questions.items() if not name.startswith("_")}
         self.checked_project = False
+        self.kept = destination.NOTHING
         environment.globals.update(
             catalogue=self.catalogue,
             machine_architecture=MACHINES.get(platform.machine(), platform.machine()),
             asked=self.asked,
             problem=self.problem,
             derived=self.derived,
-            kept_if_present=destination.kept_if_present,
+            kept_if_present=lambda: self.kept,
         )
 
     @pass_context
@@ -108,6 +109,7 @@ class Gate(ContextHook):
         conf = context["_copier_conf"]
         if _is_internal_render(conf):
             return
+        self.kept = destination.kept_if_present(Path(conf["dst_path"]))  # now: later the answers file is there as well
         if reason := destination.destination_problem(
             Path(conf["dst_path"]), bool(conf["overwrite"]), ROOT / "template"
         ):

@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from extensions.catalogue import Catalogue, load_catalogue
 from tests.support import answers as answer_files
-from tests.support import copier_runs, repositories
+from tests.support import copier_runs, facts, repositories
 from tests.support.places import DATA, copy_template
 from tests.support.projects import Project
 
@@ -45,6 +45,12 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def catalogue() -> Catalogue:
     """The facts of extensions/data, as the rules get them."""
     return load_catalogue(DATA)
+
+
+@pytest.fixture(scope="session")
+def releases() -> list[str]:
+    """Every supported Clair release, oldest first, read from the catalogue."""
+    return facts.releases()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from typing import Dict, List, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from . import engine
 from .create_secrets import database_roles
@@ -37,6 +37,24 @@ _REASONS: Tuple[Tuple[str, str, bool], ...] = (
 )
 
 
+_PRINT_SQL = "./clair database --print-sql"
+
+
+class ExternalFinding(NamedTuple):
+    """What is wrong with one role; `unreachable` says that the server gave no answer at all."""
+
+    failed: str
+    on: str
+    reason: str
+    hint: str
+    unreachable: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The line to print."""
+        return f"{self.failed}, {self.on}: {self.reason}"
+
+
 def check_external(deployment: Deployment, timeout_seconds: float) -> None:
     """Check every role of the external database, and print each finding with what mends it.
 
@@ -53,17 +71,23 @@ def check_external(deployment: Deployment, timeout_seconds: float) -> None:
     answers = read_answers(result.stdout)
     if set(answers) != set(roles):
         raise engine.explain("compose run database-client", result.stderr or result.stdout)
-    findings = [finding for role in roles for finding in judge(deployment, role, answers[role])]
-    for sentence, hint, _ in findings:
-        print(sentence, file=sys.stderr)
-        print(f"HINT: {hint}", file=sys.stderr)
+    findings = [finding for role in roles for finding in judge(role, answers[role])]
+    where = f"{deployment.facts['database']['host']}:{deployment.facts['database']['port']}"
+    reasons = {finding.reason for finding in findings if finding.unreachable}
+    if len(findings) == len(roles) and len(reasons) == 1:
+        raise Problem(
+            f"database unreachable, {where}: {reasons.pop()}",
+            f"pg_isready --host={deployment.facts['database']['host']} --port={deployment.facts['database']['port']}",
+            UNDECIDED,
+        )
+    for finding in findings:
+        print(finding.sentence, file=sys.stderr)
+        print(f"HINT: {finding.hint}", file=sys.stderr)
     if findings:
-        unreachable = all(away for _, _, away in findings)
-        where = f"{deployment.facts['database']['host']}:{deployment.facts['database']['port']}"
         raise Problem(
             f"database check failed, {where}: {len(findings)} findings above",
             "./clair database --print-sql prints what its administrator must run",
-            UNDECIDED if unreachable else NO,
+            UNDECIDED if any(finding.unreachable for finding in findings) else NO,
         )
 
 
@@ -91,31 +115,22 @@ def read_answers(output: str) -> Dict[str, Tuple[int, str]]:
     return {row[0]: (int(row[1]), row[2]) for row in rows if len(row) == 3 and row[1].isdigit()}
 
 
-def judge(deployment: Deployment, role: str, answer: Tuple[int, str]) -> List[Tuple[str, str, bool]]:
-    """Return the findings of one role: sentence, hint, and whether the server could not be reached at all."""
+def judge(role: str, answer: Tuple[int, str]) -> List[ExternalFinding]:
+    """Return what is wrong with one role, by psql's exit code and answer."""
     code, text = answer
     database = "matcher" if role == "ledger" else role
     on = f"role {role}, database {database}"
     if code != 0:
-        for pattern, reason, away in _REASONS:
+        for pattern, reason, unreachable in _REASONS:
             if re.search(pattern, text.lower()):
-                hint = "make check" if away else "./clair database --print-sql"
-                return [(f"database login failed, {on}: {reason}", hint, away)]
-        return [
-            (
-                f"database login failed, {on}: {text[-200:].strip() or 'no message'}",
-                "./clair database --print-sql",
-                False,
-            )
-        ]
+                return [ExternalFinding("database login failed", on, reason, _PRINT_SQL, unreachable)]
+        return [ExternalFinding("database login failed", on, text[-200:].strip() or "no message", _PRINT_SQL)]
     create, extension = [*text.split("|"), "", ""][:2]
     findings = []
     if role != "ledger" and create != "t":
-        sql = f"ALTER DATABASE {database} OWNER TO {role}"
-        findings.append((f"database right missing, {on}: it may not create tables", f"as administrator: {sql}", False))
+        hint = f"as administrator: ALTER DATABASE {database} OWNER TO {role}"
+        findings.append(ExternalFinding("database right missing", on, "it may not create tables", hint))
     if role == "matcher" and extension != "t":
-        sql = 'CREATE EXTENSION "uuid-ossp"'
-        findings.append(
-            (f"database extension missing, database {database}: uuid-ossp", f"as administrator, in it: {sql}", False)
-        )
+        hint = 'as administrator, in this database: CREATE EXTENSION "uuid-ossp"'
+        findings.append(ExternalFinding("database extension missing", f"database {database}", "uuid-ossp", hint))
     return findings

@@ -61,7 +61,7 @@ def find_feeds(
             covers.append(_language(name, counts[kind, name], feeds, updaters))
     if lost:
         databases = sorted({printable(place or "?", 60) for place in lost.values()})
-        reason = f"Clair does not recognise the distribution of {len(lost)} packages ({', '.join(databases[:3])})"
+        reason = f"{len(lost)} packages ({', '.join(databases[:3])}) are of no distribution that Clair recognises"
         covers.append(Cover("unknown distribution", "unrecognised", len(lost), reason=reason))
     return covers
 
@@ -144,20 +144,20 @@ def _distribution(
     subject = _subject(fields)
     name, family = _family(fields, feeds)
     if not name:
-        return Cover(subject, "distribution", packages, reason=f"no feed of Clair covers {subject}")
+        return Cover(subject, "distribution", packages, reason="no feed of Clair covers it")
     notes = tuple(str(note) for note in family.get("limits") or ())
     state, names, succeeded_at, why = updaters.judge(family.get("required") or (), fields, family.get("aliases") or {})
     reason = ""
     if state != FRESH:
         asked = "" if name in feeds.asked else f"; {name} is not among updater_families"
         never = f"; {family['never_loads']}" if family.get("never_loads") else ""
-        reason = f"{subject}: {why}{asked}{never}"
+        reason = f"{why}{asked}{never}"
     if unknown:
         state = NONE
-        reason = f"{subject}: the feed {unknown[0][0]} holds nothing for {printable(unknown[0][2])!r}"
+        reason = f"the feed {unknown[0][0]} holds nothing for {printable(unknown[0][2])!r}"
     elif compared == 0:
         state = NONE
-        reason = f"{subject}: none of its packages has a repository that Clair can compare by"
+        reason = "none of its packages has a repository that Clair can compare by"
     elif compared is not None and compared < packages:
         notes += (f"{packages - compared} of {packages} packages have no repository and were not compared",)
     return Cover(subject, "distribution", packages, name, state, names, succeeded_at, reason, notes)
@@ -169,10 +169,9 @@ def _language(language: str, packages: int, feeds: Feeds, updaters: Updaters) ->
         template = (family.get("repositories") or {}).get(language)
         if template and (name in feeds.asked or updaters.matching(str(template))):
             state, names, succeeded_at, why = updaters.judge(({"any": str(template)},), {}, {})
-            reason = "" if state == FRESH else f"{subject}: {why}"
             notes = tuple(str(note) for note in family.get("limits") or ())
-            return Cover(subject, "language", packages, name, state, names, succeeded_at, reason, notes)
-    return Cover(subject, "language", packages, reason=f"{subject}: no feed that is loaded covers them")
+            return Cover(subject, "language", packages, name, state, names, succeeded_at, why, notes)
+    return Cover(subject, "language", packages, reason="no feed that is loaded covers them")
 
 
 def _subject(fields: Object) -> str:

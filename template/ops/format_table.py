@@ -58,7 +58,8 @@ def summary(result: Result) -> str:
     if verdict.verdict == CLEAN:
         unknown = sum(finding.severity == 0 for finding in verdict.findings)
         ignored = f" ({unknown} of unknown severity ignored)" if unknown and result.options.ignore_unknown else ""
-        return f"no finding{fixed} {where}" + ignored
+        empty = "" if verdict.packages else ", for there is no package (--allow-empty)"
+        return f"no finding{fixed} {where}{ignored}{empty}"
     unknown = sum(finding.fails and finding.severity == 0 for finding in verdict.findings)
     among = f", {unknown} of them of unknown severity" if unknown else ""
     return f"{verdict.failing} {'finding' if verdict.failing == 1 else 'findings'}{fixed} {where}{among}"
@@ -74,7 +75,7 @@ def timestamp(seconds: Optional[float]) -> str:
 def _cover(cover: Cover, now: float) -> str:
     packages = f"{cover.packages} package{'' if cover.packages == 1 else 's'}"
     if cover.succeeded_at is None:
-        return f"{cover.reason}; {packages}"
+        return f"{cover.subject}: {cover.reason}; {packages}"
     age = duration(max(0.0, now - cover.succeeded_at))
     updaters = ", ".join(cover.updaters[:3]) + (
         f" and {len(cover.updaters) - 3} more" if len(cover.updaters) > 3 else ""

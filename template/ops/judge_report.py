@@ -160,9 +160,9 @@ def _feed_reasons(covers: list[Cover], allow_stale: bool) -> list[str]:
         undecided = cover.state not in accepted if cover.kind != "language" else cover.state == NEVER
         if undecided:
             hint = " (--allow-stale accepts that)" if cover.state in (STALE, NO_AGE) else ""
-            reasons.append(cover.reason + hint)
+            reasons.append(f"{cover.subject}: {cover.reason}{hint}")
     if covers and not reasons and not any(cover.state in accepted for cover in covers):
-        listed = "; ".join(cover.reason for cover in covers)
+        listed = "; ".join(f"{cover.subject}: {cover.reason}" for cover in covers)
         reasons.append(f"no feed answers for any package of the image: {listed}")
     return reasons
 

@@ -148,7 +148,9 @@ def readable(pattern: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time in the units a reader needs: `12 min`, `31 h`, `3 d 4 h`."""
+    """Return a length of time in the units a reader needs: `90 s`, `12 min`, `31 h 5 min`, `3 d 4 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
     minutes = int(seconds // 60)
     if minutes < 120:
         return f"{minutes} min"

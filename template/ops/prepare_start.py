@@ -9,7 +9,7 @@ from .check_deployment import require
 from .create_secrets import create_missing
 from .errors import USAGE, Problem
 from .pull_images import pull_missing
-from .refuse_change import refuse_change
+from .refuse_change import refuse_change, refuse_other_major
 from .role_passwords import administrator_sql
 from .settings import Deployment
 from .show_progress import Progress
@@ -56,4 +56,5 @@ def prepare(
     require(deployment, allow_small, _SCOPES[command][2])
     tools = [] if deployment.bundled_database else ["clair-database"]
     pull_missing(deployment, [*services_of(deployment, command), *tools], timeout_seconds, progress)
+    refuse_other_major(deployment)
     return apply_state(deployment, _SCOPES[command][1])

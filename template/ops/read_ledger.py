@@ -91,8 +91,10 @@ class LedgerSession:
                 self._process.stdin.close()
         except OSError:  # it is gone already, with our last words unread
             pass
+        if self._deployment.bundled_database:
+            return  # `docker exec` ends by itself; waiting for it would cost a third of a scan's time
         try:
-            self._process.wait(timeout=1)
+            self._process.wait(timeout=CONNECT_TIMEOUT_SECONDS)  # `compose run --rm` still removes its container
         except subprocess.TimeoutExpired:
             self._process.kill()
 

@@ -1,13 +1,20 @@
-"""Refuses a start that would change the Clair release or the PostgreSQL major under existing data."""
+"""Refuses a start that would change the Clair release or the PostgreSQL major under existing data.
+
+Reads `state/applied/deployment.json` and, where that does not decide, the data folder itself; writes nothing.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Dict, Optional
 
 from . import engine
 from .errors import USAGE, Problem
 from .settings import Deployment
+
+# 18 keeps data one folder higher, in <major>/docker (docker-library/postgres issue 1259).
+_READ_MAJOR = "cat /data/PG_VERSION /data/*/docker/PG_VERSION 2>/dev/null"
 
 
 def refuse_change(deployment: Deployment) -> None:
@@ -18,9 +25,31 @@ def refuse_change(deployment: Deployment) -> None:
     applied = applied_facts(deployment)
     if applied is None:
         return
-    problem = change_problem(applied, deployment)
-    if problem and has_data(deployment):
-        raise problem
+    before, after = applied.get("database", {}), deployment.facts["database"]
+    if before.get("mode") == after["mode"] == "bundled" and before.get("version") != after["version"]:
+        volume = data_volume(deployment)
+        major = data_major(deployment, volume) or before.get("version") if volume else after["version"]
+        if major != after["version"]:
+            raise other_major_problem(deployment, f"PostgreSQL {major}")
+    if applied.get("clair_release") != deployment.release and has_data(deployment):
+        raise Problem(
+            f"release not applied, Clair {deployment.release}: this deployment holds data of {applied.get('clair_release')}",
+            "make upgrade",
+            USAGE,
+        )
+
+
+def refuse_other_major(deployment: Deployment) -> None:
+    """Look into the data folder where nothing is applied that could tell, for example because `state/` was lost.
+
+    Needs the database's image on this host. Raises Problem (2) that names `make database-upgrade`.
+    """
+    if not deployment.bundled_database or applied_facts(deployment) is not None:
+        return
+    volume = data_volume(deployment)
+    major = data_major(deployment, volume) if volume else ""
+    if major and major != deployment.facts["database"]["version"]:
+        raise other_major_problem(deployment, f"PostgreSQL {major}")
 
 
 def applied_facts(deployment: Deployment) -> Optional[Dict[str, Any]]:
@@ -32,24 +61,10 @@ def applied_facts(deployment: Deployment) -> Optional[Dict[str, Any]]:
     return facts if isinstance(facts, dict) else None
 
 
-def change_problem(applied: Dict[str, Any], deployment: Deployment) -> Optional[Problem]:
-    """Return what `up` may not change by itself, or None."""
-    before, after = applied.get("database", {}), deployment.facts["database"]
-    if before.get("mode") == after["mode"] == "bundled" and before.get("version") != after["version"]:
-        return other_major_problem(deployment, str(before.get("version")))
-    if applied.get("clair_release") != deployment.release:
-        return Problem(
-            f"release not applied, Clair {deployment.release}: this deployment holds data of {applied.get('clair_release')}",
-            "make upgrade",
-            USAGE,
-        )
-    return None
-
-
 def other_major_problem(deployment: Deployment, found: str) -> Problem:
     """Return the sentence for a data folder of another PostgreSQL major."""
     return Problem(
-        f"database not started, PostgreSQL {deployment.facts['database']['version']}: its data folder is of PostgreSQL {found}",
+        f"database not started, PostgreSQL {deployment.facts['database']['version']}: its data folder is of {found}",
         "make database-upgrade",
         USAGE,
     )
@@ -57,9 +72,22 @@ def other_major_problem(deployment: Deployment, found: str) -> Problem:
 
 def has_data(deployment: Deployment) -> bool:
     """Return whether the database's volume exists; an external database always counts as holding data."""
-    if not deployment.bundled_database:
-        return True
+    return not deployment.bundled_database or bool(data_volume(deployment))
+
+
+def data_volume(deployment: Deployment) -> str:
+    """Return the name of the database's volume, or an empty text if there is none."""
     project = f"label=com.docker.compose.project={deployment.name}"
     volume = "label=com.docker.compose.volume=database"
     result = engine.docker(["volume", "ls", "--quiet", "--filter", project, "--filter", volume])
-    return bool(result.stdout.strip())
+    return next(iter(result.stdout.split()), "")
+
+
+def data_major(deployment: Deployment, volume: str) -> str:
+    """Return the PostgreSQL major of the data in a volume; an empty text if there is none, or no image here to look with."""
+    image = str(deployment.facts["images"]["clair-database"])
+    words = ["run", "--rm", "--pull", "never", "--network", "none", "--read-only", "--user", "999:999"]
+    words += ["--volume", f"{volume}:/data:ro", "--entrypoint", "bash", image, "-c", _READ_MAJOR]
+    result = engine.docker(words, check=False, timeout_seconds=120)
+    majors = re.findall(r"^\d+$", result.stdout, re.MULTILINE)
+    return max(majors, key=int, default="")

@@ -20,7 +20,7 @@ from .choose_proxy import deployment_proxies
 from .errors import UNDECIDED, Problem
 from .format_json import format_failure, format_json
 from .format_table import format_table, summary
-from .judge_report import LIMITS, UNDECIDED_VERDICT, Options
+from .judge_report import EMPTY, LIMITS, UNDECIDED_VERDICT, Options
 from .match_updaters import read_feeds
 from .open_connection import Deadline, Trust, pem_files
 from .parse_reference import Reference, is_loopback, parse_platform, parse_reference, printable
@@ -179,7 +179,7 @@ def main(argv: Sequence[str]) -> int:
     verdict = result.verdict
     if verdict.verdict == UNDECIDED_VERDICT:
         more = f" (and {len(verdict.reasons) - 1} more)" if len(verdict.reasons) > 1 else ""
-        raise Problem(f"scan undecided, {result.image.name}: {verdict.reasons[0]}{more}", "./clair verify", UNDECIDED)
+        raise Problem(f"scan undecided, {result.image.name}: {verdict.reasons[0]}{more}", _hint(result), UNDECIDED)
     if options.output:
         print(
             f"{verdict.verdict}, {result.image.name}: {summary(result)}; written to {options.output}", file=sys.stderr
@@ -199,3 +199,14 @@ def _failure(problem: Problem, deployment: Deployment, options: argparse.Namespa
         f"VERDICT {UNDECIDED_VERDICT}: {problem.sentence}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _hint(result: Result) -> str:
+    """Return the command that helps with the first reason of an undecided verdict."""
+    name, verdict = result.image.name, result.verdict
+    if verdict.reasons[0] == EMPTY:
+        return f"./clair scan --allow-empty {name}"
+    first = next((cover for cover in verdict.covers if verdict.reasons[0].startswith(f"{cover.subject}: ")), None)
+    if first is not None and not first.family:
+        return f"docker run --rm --entrypoint cat {name} /etc/os-release"
+    return "./clair verify"

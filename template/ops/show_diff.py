@@ -57,8 +57,7 @@ def file_difference(name: str, before: "bytes | None", after: "bytes | None") ->
         return [f"binary file differs: {name}"]
     source = "/dev/null" if before is None else f"applied/{name}"
     target = "/dev/null" if after is None else f"rendered/{name}"
-    masked = (mask(text).splitlines() for text in (old, new))
-    lines = list(unified_diff(*masked, source, target, lineterm="", n=2))
+    lines = list(unified_diff(mask(old).splitlines(), mask(new).splitlines(), source, target, lineterm="", n=2))
     # Only what is masked differs.
     return lines or [f"secret changed: {name}"]
 

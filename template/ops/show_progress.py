@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Dict, Optional, TextIO
+from typing import Dict, List, Optional, TextIO
 
 # Without a terminal, a wait without events says so this often.
 REPORT_SECONDS = 10.0
@@ -16,7 +16,7 @@ class Progress:
 
     def __init__(self, stream: Optional[TextIO] = None) -> None:
         self.stream = stream or sys.stderr
-        self.health: Dict[str, str] = {}
+        self._told: Dict[str, List[str]] = {}
         self._started = time.monotonic()
         self._reported = self._started
         self._terminal = self.stream.isatty()
@@ -34,11 +34,18 @@ class Progress:
         self._reported = time.monotonic()
 
     def container(self, name: str, health: str) -> None:
-        """Print a container's health where it is another than last told; what was healthy before is not told."""
-        known = self.health.get(name)
-        self.health[name] = health
-        if health not in (known, "created") and not (known is None and health == "healthy"):
+        """Print a container's health where it is new; what was healthy before the start is not told.
+
+        A container that restarts for ever is told as starting and restarting once.
+        """
+        told = self._told.setdefault(name, [])
+        if not told and health == "healthy":
+            told.append(health)
+        if health in ("created", "removing") or told[-1:] == [health]:
+            return
+        if health in ("healthy", "unhealthy") or health not in told:
             self.line(f"{name}: {health} ({self.seconds:.1f} s)")
+        told.append(health)
 
     def waiting(self, text: str) -> None:
         """Tell what is waited for: at once at a terminal, else after REPORT_SECONDS without a line."""

@@ -162,7 +162,7 @@ def _other_major(deployment: Deployment, problem: Problem) -> Optional[Problem]:
     """
     found = re.search(r"initialized by PostgreSQL version (\d+)", problem.sentence)
     if found:
-        return other_major_problem(deployment, found.group(1))
+        return other_major_problem(deployment, f"PostgreSQL {found.group(1)}")
     if re.search(r"in 18\+, these Docker images|exists but is not empty", problem.sentence):
         return other_major_problem(deployment, "another major")
     return None

@@ -35,13 +35,15 @@ def start_all(
     prepare(deployment, command, timeout_seconds, progress, allow_small)
     services = services_of(deployment, command)
     started: List[str] = []
-    if command != "traefik" and deployment.bundled_database:
+    if command != "traefik":
         started = [name for name in services if name in _INDEPENDENT]
-        start_database(deployment, timeout_seconds, progress, started)
-        started.append(SERVICE)
-    elif command != "traefik":
-        check_external(deployment, timeout_seconds)
-    # The database answers; without --no-deps Compose would wait seconds more for its healthcheck to say so.
+        if deployment.bundled_database:
+            start_database(deployment, timeout_seconds, progress, started)
+            started.append(SERVICE)
+        else:
+            start(deployment, started, ["--no-deps"], timeout_seconds, progress, wait_for=[])
+            check_external(deployment, timeout_seconds)
+    # What these depend on answers; without --no-deps Compose would wait seconds more for its healthcheck to say so.
     options = ["--no-deps", "--remove-orphans"] if command == "up" else ["--no-deps"]
     left = [name for name in services if name not in started]
     start(deployment, left, options, max(1.0, timeout_seconds - progress.seconds), progress, wait_for=services)

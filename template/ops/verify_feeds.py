@@ -33,6 +33,9 @@ def _family(name: str, family: Mapping[str, Any], updaters: Updaters, now: float
     fresh = [state for state in states if state.state == FRESH]
     if family.get("never_loads"):
         return Check(title, WARNING, f"cannot be loaded: {family['never_loads']}")
+    if not loaded and _is_enrichment(name, family):
+        # No verdict needs the scores: without them, what Clair cannot rate counts as at the limit.
+        return Check(title, WARNING, states[0].reason if states else "nothing loaded yet", "./clair logs matcher")
     if not loaded:
         reasons = [state.reason for state in states]
         detail = reasons[0] if reasons else "nothing loaded yet"

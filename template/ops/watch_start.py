@@ -69,6 +69,9 @@ def start(
     Raises Problem: a container is unhealthy, exited or restarts again and again (1), the time is over (3), or what
     Compose says (see `engine.explain`).
     """
+    if not services:
+        # Without names Compose would start everything.
+        return
     command = engine.compose_command(deployment, ["up", "--detach", *options, *services])
     try:
         process = subprocess.Popen(

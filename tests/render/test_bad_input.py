@@ -347,10 +347,12 @@ def test_release_with_a_leading_v_is_accepted(template: Path, tmp_path: Path, ve
     assert refusal_of_copy(template, tmp_path / "new", {"architecture": "amd64", "clair_version": version}) == ""
 
 
-@pytest.mark.parametrize(("question", "value", "needs", "others"), INAPPLICABLE, ids=lambda value: str(value))
+@pytest.mark.parametrize("case", INAPPLICABLE, ids=lambda case: case[0])
 def test_answer_to_a_question_that_does_not_apply_is_refused(
-    template: Path, tmp_path: Path, question: str, value: str, needs: str, others: dict[str, str]
+    template: Path, tmp_path: Path, case: tuple[str, str, str, dict[str, str]]
 ) -> None:
+    question, value, needs, others = case
+
     refusal = refusal_of_copy(template, tmp_path / "new", {**others, question: value})
 
     assert refusal == f"{question} '{value}' does not apply here: it needs {needs}; leave it out or set that."

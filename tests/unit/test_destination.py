@@ -101,4 +101,4 @@ def test_deployment_is_updated_and_overwritten_on_request(tmp_path: Path, templa
 def test_readme_of_a_new_repository_is_kept(tmp_path: Path, names: list[str], answers: str, pattern: str) -> None:
     folder = folder_with(tmp_path, *names, answers=answers)
 
-    assert kept_if_present({"dst_path": folder}) == pattern
+    assert kept_if_present(folder) == pattern

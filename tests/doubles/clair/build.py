@@ -177,7 +177,9 @@ def _ensure_base() -> str:
     if _label(name, LABEL) is not None:
         return name
     debian = images.ensure_base("trixie")
-    dockerfile = _BASE_DOCKERFILE.format(debian=debian) + f'LABEL {LABEL}="Debian with Python, for the double of Clair"\n'
+    dockerfile = (
+        _BASE_DOCKERFILE.format(debian=debian) + f'LABEL {LABEL}="Debian with Python, for the double of Clair"\n'
+    )
     proxies = [
         word
         for key in ("http_proxy", "https_proxy", "no_proxy")

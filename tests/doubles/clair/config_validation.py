@@ -66,7 +66,7 @@ def split_host_port(address: str) -> tuple[str, str]:
 def url_problem(text: str) -> str:
     """Return what Go's url.Parse would say about `text`, or an empty string."""
     if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
-        return f'parse {_quoted(text)}: net/url: invalid control character in URL'
+        return f"parse {_quoted(text)}: net/url: invalid control character in URL"
     if text.startswith(":"):
         return f"parse {_quoted(text)}: missing protocol scheme"
     scheme = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", text)
@@ -80,7 +80,7 @@ def url_problem(text: str) -> str:
         authority = rest[2:].split("/", 1)[0].split("?", 1)[0]
         host = authority.rpartition("@")[2]
         if " " in host:
-            return f"parse {_quoted(text)}: invalid character \" \" in host name"
+            return f'parse {_quoted(text)}: invalid character " " in host name'
         port = re.search(r":([^\]]*)$", host)
         if port and not re.fullmatch(r"\d*", port.group(1)):
             return f"parse {_quoted(text)}: invalid port {_quoted(':' + port.group(1))} after host"

@@ -125,7 +125,9 @@ def _from_words(text: str) -> dict[str, str]:
     while position < end:
         pair = _PAIR.match(text, position)
         if not pair:
-            raise ConnectionStringProblem(f"cannot parse `{text}`: failed to parse as keyword/value (invalid keyword/value)")
+            raise ConnectionStringProblem(
+                f"cannot parse `{text}`: failed to parse as keyword/value (invalid keyword/value)"
+            )
         value = pair.group(2) if pair.group(2) is not None else pair.group(3)
         name = "database" if pair.group(1) == "dbname" else pair.group(1)
         settings[name] = re.sub(r"\\(.)", r"\1", value)

@@ -101,5 +101,7 @@ def elsewhere(name: str, config: dict[str, Any], release: Release) -> ElsewhereF
         root = str(config.get("feed_root") or f"https://nvd.nist.gov/feeds/json/cve/{version}/")
         return StaticFactory([UnreadFeed("clair.cvss", urljoin(root, f"nvdcve-{version}-2016.meta"), "", "enrichment")])
     if name == "pyupio":
-        return StaticFactory([UnreadFeed("pyupio", "https://github.com/pyupio/safety-db/archive/master.zip", "pyupio: ")])
+        return StaticFactory(
+            [UnreadFeed("pyupio", "https://github.com/pyupio/safety-db/archive/master.zip", "pyupio: ")]
+        )
     return ElsewhereFactory(name, config, release)

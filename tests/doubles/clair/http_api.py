@@ -6,13 +6,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from email.utils import formatdate
 
 from . import tokens
 from .config_loading import Config
-from .http_server import Answer, ApiProblem, Handler, Request, Router, api_error, compressed, log_request, not_found
+from .http_server import Answer, Answered, ApiProblem, Handler, Request, Router, api_error, compressed, log_request
 from .log_lines import log
 from .releases import Release
 
+_STARTED = formatdate(usegmt=True)
 _ROBOTS = b"User-agent: *\nDisallow: /\n"
 
 
@@ -22,15 +24,17 @@ class Api:
     def __init__(self, config: Config, release: Release) -> None:
         self._release = release
         self._config = config
-        self._outer = Router(release.since("4.8.0"))
+        self._outer = Router(release)
         self.requests: Counter[tuple[str, str, int]] = Counter()
         self._counting = threading.Lock()
         self._outer.add("/openapi/v1", self._observed("discovery", self._openapi))
         log("info", "httptransport/New", "openapi discovery configured", path="/openapi/v1")
 
-    def mount(self, prefix: str, name: str, routes: dict[str, Handler], wrap: Callable[[Handler], Handler] | None = None) -> None:
+    def mount(
+        self, prefix: str, name: str, routes: dict[str, Handler], wrap: Callable[[Handler], Handler] | None = None
+    ) -> None:
         """Serve `routes` (full patterns) below `prefix`."""
-        inner = Router(self._release.since("4.8.0"))
+        inner = Router(self._release)
         for pattern, handler in routes.items():
             inner.add(pattern, _reporting(handler))
         handler = self._observed(name, inner.dispatch)
@@ -41,7 +45,7 @@ class Api:
         if self._release.since("4.8.0") and request.path == "/robots.txt":
             headers = [
                 ("Cache-Control", "no-store"), ("Content-Type", "text/plain; charset=utf-8"),
-                ("X-Content-Type-Options", "nosniff"), ("Accept-Ranges", "bytes"),
+                ("X-Content-Type-Options", "nosniff"), ("Accept-Ranges", "bytes"), ("Last-Modified", _STARTED),
             ]  # fmt: skip
             return Answer(200, _ROBOTS, headers, chunked=False)
         psk = self._config.get("auth.psk")
@@ -56,8 +60,7 @@ class Api:
         def observed(request: Request) -> Answer:
             started = time.monotonic()
             answer = _reporting(handler)(request)
-            if answer.status == 404 and answer.body == not_found().body:
-                answer.chunked = True  # Clair flushes whatever came from below one of its prefixes
+            answer.chunked = True  # Clair flushes whatever came from below one of its prefixes
             if modern:
                 answer = compressed(request, answer)
             with self._counting:
@@ -71,7 +74,9 @@ class Api:
         if request.method != "GET":
             raise ApiProblem(405, "endpoint only allows GET")
         body = b'{"info":{"title":"Clair","version":"1.1"},"openapi":"3.0.2","paths":{}}'
-        return Answer(200, body, [("Content-Type", "application/json"), ("Etag", '"stand-in"'), ("Trailer", "Clair-Error")])
+        return Answer(
+            200, body, [("Content-Type", "application/json"), ("Etag", '"stand-in"'), ("Trailer", "Clair-Error")]
+        )
 
 
 def _reporting(handler: Handler) -> Handler:
@@ -80,5 +85,7 @@ def _reporting(handler: Handler) -> Handler:
             return handler(request)
         except ApiProblem as problem:
             return api_error(problem.status, str(problem))
+        except Answered as finished:
+            return finished.answer
 
     return reporting

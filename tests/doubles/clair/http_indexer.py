@@ -68,7 +68,7 @@ class IndexerRoutes:
             ("Link", f'<{following}>; rel="https://projectquay.io/clair/v1/index_report"'),
             (
                 "Link",
-                f'</matcher/api/v1/vulnerability_report/{digest}>; '
+                f"</matcher/api/v1/vulnerability_report/{digest}>; "
                 'rel="https://projectquay.io/clair/v1/vulnerability_report"',
             ),
         ]

@@ -27,10 +27,11 @@ class Introspection:
         self.requests: Counter[tuple[str, str, int]] = Counter()
         self._release = release
         self._mode = config.mode
-        self._router = Router(release.since("4.8.0"))
+        self._router = Router(release)
         self._router.add("/healthz", self._healthz)
         self._router.add("/readyz", self._readyz)
         self._router.add("/debug/pprof/", lambda _: not_found())
+        self._router.add("/debug/pprof/cmdline", self._command_line)
         endpoint = config.get("metrics.prometheus.endpoint", "/metrics")
         name = config.get("metrics.name", "")
         if not release.since("4.9.0") or name in ("", "prometheus"):
@@ -46,6 +47,10 @@ class Introspection:
     def _healthz(self, _: Request) -> Answer:
         headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
         return Answer(200, b"ok", headers, chunked=False)
+
+    def _command_line(self, _: Request) -> Answer:
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
+        return Answer(200, b"/usr/bin/clair" if self._release.since("4.8.0") else b"/bin/clair", headers, chunked=False)
 
     def _readyz(self, request: Request) -> Answer:
         headers = [

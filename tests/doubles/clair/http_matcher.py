@@ -24,7 +24,13 @@ class MatcherRoutes:
     """Routes below /matcher/api/v1/."""
 
     def __init__(
-        self, api: Api, config: Config, release: Release, store: MatcherStore, matching: Matching, indexer: IndexerClient
+        self,
+        api: Api,
+        config: Config,
+        release: Release,
+        store: MatcherStore,
+        matching: Matching,
+        indexer: IndexerClient,
     ) -> None:
         self._release = release
         self._store = store

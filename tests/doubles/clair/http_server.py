@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, unquote
 from . import faults
 from .config_validation import split_host_port
 from .log_lines import log
+from .releases import Release
 
 _REASONS = {
     200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 206: "Partial Content", 301: "Moved Permanently",
@@ -39,6 +40,14 @@ class ApiProblem(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Answered(Exception):
+    """A finished answer, raised from where the handler cannot return it."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
 
 
 @dataclass
@@ -100,9 +109,10 @@ def not_found() -> Answer:
 class Router:
     """Go's ServeMux: exact paths, and subtrees whose pattern ends in a slash; unclean paths are redirected."""
 
-    def __init__(self, by_segment: bool) -> None:
-        """`by_segment`: Go 1.22's router, for which an encoded slash is no separator."""
-        self._by_segment = by_segment
+    def __init__(self, release: Release) -> None:
+        # Go 1.22's router (4.8.0): an encoded slash is no separator. Redirects are 307 since Go 1.24 (4.9.0).
+        self._by_segment = release.since("4.8.0")
+        self._redirect_status = 307 if release.since("4.9.0") else 301
         self._routes: dict[str, Handler] = {}
 
     def add(self, pattern: str, handler: Handler) -> None:
@@ -111,53 +121,48 @@ class Router:
 
     def dispatch(self, request: Request) -> Answer:
         """Answer a request."""
-        clean = _cleaned(request.path)
-        if clean != request.path and not (self._by_segment and "%2f" in request.raw_path.lower()):
-            return _redirect(request, clean)
-        handler = self._find(request)
+        path = request.path
+        if self._by_segment:
+            path = "/".join(unquote(part).replace("/", "\0") for part in request.raw_path.split("/"))
+        clean = _cleaned(path)
+        if clean != path:
+            return self._redirect(request, clean)
+        handler = self._find(path)
         if handler:
             return handler(request)
-        if request.path + "/" in self._routes:
-            return _redirect(request, request.path + "/")
+        if path + "/" in self._routes:
+            return self._redirect(request, path + "/")
         return not_found()
 
-    def _find(self, request: Request) -> Handler | None:
-        if not self._by_segment:
-            return self._longest(request.path)
-        segments = [unquote(part) for part in request.raw_path.split("/")]
-        path = "/".join(part.replace("/", "\0") for part in segments)
-        return self._longest(path)
-
-    def _longest(self, path: str) -> Handler | None:
+    def _find(self, path: str) -> Handler | None:
         if path in self._routes:
             return self._routes[path]
         subtrees = [pattern for pattern in self._routes if pattern.endswith("/") and path.startswith(pattern)]
         return self._routes[max(subtrees, key=len)] if subtrees else None
 
+    def _redirect(self, request: Request, path: str) -> Answer:
+        target = path.replace("\0", "%2F") + ("?" + request.target.split("?", 1)[1] if "?" in request.target else "")
+        body = b""
+        headers = [("Location", target)]
+        if request.method in ("GET", "HEAD"):
+            headers.append(("Content-Type", "text/html; charset=utf-8"))
+            body = f'<a href="{target}">{_REASONS[self._redirect_status]}</a>.\n\n'.encode()
+        return Answer(self._redirect_status, body, headers, chunked=False)
+
 
 def _cleaned(path: str) -> str:
     if not path.startswith("/"):
         return "/" + path
-    clean = posixpath.normpath(path)
-    clean = "/" + clean.lstrip("/")
+    clean = "/" + posixpath.normpath(path).lstrip("/")
     return clean + "/" if path.endswith("/") and clean != "/" else clean
-
-
-def _redirect(request: Request, path: str) -> Answer:
-    query = "?" + request.target.split("?", 1)[1] if "?" in request.target else ""
-    body = b""
-    headers = [("Location", path + query)]
-    if request.method in ("GET", "HEAD"):
-        headers.append(("Content-Type", "text/html; charset=utf-8"))
-        body = f'<a href="{path + query}">Moved Permanently</a>.\n\n'.encode()
-    return Answer(301, body, headers, chunked=False)
 
 
 def pick_content_type(request: Request, allowed: list[str]) -> str:
     """Choose among `allowed` by the Accept header, the way Clair does.
 
     Raises:
-        ApiProblem: 415 when nothing fits, 400 when the header is malformed.
+        Answered: 415 when nothing fits, 500 for a word without a slash.
+        ApiProblem: 400 when the header is malformed.
     """
     values = request.headers.get("accept")
     if not values:
@@ -168,6 +173,8 @@ def pick_content_type(request: Request, allowed: list[str]) -> str:
             kind, *parameters = [word.strip() for word in part.split(";")]
             if not kind:
                 raise ApiProblem(400, "malformed request: mime: no media type")
+            if "/" not in kind:  # Clair panics here
+                raise Answered(Answer(500))
             quality = 1.0
             for parameter in parameters:
                 if parameter.startswith("q="):
@@ -180,10 +187,14 @@ def pick_content_type(request: Request, allowed: list[str]) -> str:
         for candidate in allowed:
             if kind in ("*/*", candidate) or (kind.endswith("/*") and candidate.startswith(kind[:-1])):
                 return candidate
-    raise ApiProblem(415, f"unable to negotiate common media type for [{' '.join(allowed)}]")
+    # Clair has written the status before it writes the error, so the error's headers come too late.
+    answer = api_error(415, f"unable to negotiate common media type for [{' '.join(allowed)}]")
+    raise Answered(Answer(415, answer.body, [("Content-Type", "text/plain; charset=utf-8")]))
 
 
-def json_answer(value: Any, content_type: str, status: int = 200, headers: list[tuple[str, str]] | None = None) -> Answer:
+def json_answer(
+    value: Any, content_type: str, status: int = 200, headers: list[tuple[str, str]] | None = None
+) -> Answer:
     """Build a JSON answer with Clair's trailer announcement."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     return Answer(status, body, [*(headers or []), ("Content-Type", content_type), ("Trailer", "Clair-Error")])
@@ -244,7 +255,9 @@ def _encode(answer: Answer, name: str, window: int) -> Answer:
 class Server:
     """Listens on one address and answers each connection in a thread of its own."""
 
-    def __init__(self, address: str, handler: Handler, tls: ssl.SSLContext | None = None, apply_faults: bool = False) -> None:
+    def __init__(
+        self, address: str, handler: Handler, tls: ssl.SSLContext | None = None, apply_faults: bool = False
+    ) -> None:
         """Bind the address.
 
         Raises:
@@ -320,7 +333,8 @@ class Server:
         except ValueError:
             text = b"400 Bad Request"
             connection.sendall(
-                b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" + text
+                b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+                + text
             )
             return False
         without_host = target
@@ -358,6 +372,8 @@ def _serialise(answer: Answer, method: str, modern: bool, keep: bool) -> bytes:
     bodyless = answer.status in (204, 304) or answer.status < 200
     names = {name for name, _ in answer.headers}
     chunked = answer.chunked and modern and not bodyless
+    if answer.status == 304:
+        answer.headers = [header for header in answer.headers if header[0] not in ("Content-Type", "Content-Length")]
     ordered = sorted(answer.headers, key=lambda item: item[0]) if answer.chunked else answer.headers
     lines += [f"{name}: {value}" for name, value in ordered]
     if "Date" not in names:
@@ -366,7 +382,7 @@ def _serialise(answer: Answer, method: str, modern: bool, keep: bool) -> bytes:
         lines.append(f"Content-Length: {len(answer.body)}")
     if not keep and modern:
         lines.append("Connection: close")
-    if chunked:
+    if chunked and method != "HEAD":
         lines.append("Transfer-Encoding: chunked")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
     if method == "HEAD" or bodyless:
@@ -432,7 +448,9 @@ def _listen(address: str) -> socket.socket:
     return listener
 
 
-def log_request(component: str, request: Request, answer: Answer, started: float, detailed: bool, identified: bool) -> None:
+def log_request(
+    component: str, request: Request, answer: Answer, started: float, detailed: bool, identified: bool
+) -> None:
     """Write Clair's line about a handled request."""
     log(
         "info",

@@ -225,7 +225,9 @@ class IndexerStore:
 
     def packages_named(self, name: str) -> list[tuple[str, str]]:
         """Return id and version of every stored package of this name."""
-        return [(row[0], row[1]) for row in self._database.query("SELECT id, version FROM package WHERE name = $1", [name])]
+        return [
+            (row[0], row[1]) for row in self._database.query("SELECT id, version FROM package WHERE name = $1", [name])
+        ]
 
     def manifests_with(self, package_id: str, distribution_id: str | None) -> list[str]:
         """Return the manifests that hold a package of a distribution."""

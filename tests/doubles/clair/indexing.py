@@ -99,7 +99,8 @@ class Indexer:
         try:
             with ThreadPoolExecutor(max_workers=4) as pool:
                 futures = {
-                    digest: pool.submit(fetch_layer, layer, self._release, self._airgap) for digest, layer in due.items()
+                    digest: pool.submit(fetch_layer, layer, self._release, self._airgap)
+                    for digest, layer in due.items()
                 }
                 problems = []
                 for digest, future in futures.items():

@@ -81,7 +81,9 @@ def _container(document: Any, path: str, kind: str) -> tuple[Any, str]:
         try:
             document = document[_index(document, token)]
         except (KeyError, IndexError, ValueError, TypeError):
-            raise PatchProblem(f'{kind} operation does not apply: doc is missing path: "{path}": missing value') from None
+            raise PatchProblem(
+                f'{kind} operation does not apply: doc is missing path: "{path}": missing value'
+            ) from None
     if not isinstance(document, (dict, list)):
         raise PatchProblem(f'{kind} operation does not apply: doc is missing path: "{path}": missing value')
     return document, tokens[-1]
@@ -105,7 +107,9 @@ def _add(document: Any, path: str, value: Any) -> None:
             return
         position = int(token)
         if position > len(container):
-            raise PatchProblem(f"error in add for path: '{path}': Unable to access invalid index: {position}: invalid index")
+            raise PatchProblem(
+                f"error in add for path: '{path}': Unable to access invalid index: {position}: invalid index"
+            )
         container.insert(position, value)
     else:
         container[token] = value

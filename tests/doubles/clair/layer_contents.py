@@ -20,14 +20,19 @@ class Layer:
         Raises:
             LayerFormatProblem: the bytes are no tar archive.
         """
-        spool.seek(0)
         self._members: dict[str, tarfile.TarInfo] = {}
+        size = spool.seek(0, 2)
+        spool.seek(0)
+        if size == 0:  # an empty layer is a layer
+            return
+        if size < tarfile.BLOCKSIZE:
+            raise LayerFormatProblem("tarfs: error finding segments: unexpected EOF at 0: EOF")
         try:
             self._archive = tarfile.open(fileobj=spool, mode="r:")
             for member in self._archive:
                 self._members[_clean(member.name)] = member
         except (tarfile.TarError, EOFError, ValueError) as error:
-            raise LayerFormatProblem(f"tarfs: format error: {error}") from error
+            raise LayerFormatProblem(f"tarfs: error finding segments: {error}") from error
 
     def paths(self) -> list[str]:
         """Return every path in the layer."""

@@ -136,7 +136,9 @@ def _open_spool(release: Release) -> BinaryIO:
         if unsupported and release.since("4.9.0"):  # its fallback lacks O_CREATE (fixed in claircore v1.5.50)
             raise FetchProblem("openat fetcher.0000000000000000: no such file or directory") from error
         if not unsupported or release.name == "4.7.3":
-            raise FetchProblem(f"fetcher: unable to create file: open {folder}: {os.strerror(error.errno or 0).lower()}") from error
+            raise FetchProblem(
+                f"fetcher: unable to create file: open {folder}: {os.strerror(error.errno or 0).lower()}"
+            ) from error
     try:
         return tempfile.TemporaryFile(dir=folder, prefix="fetcher.")  # type: ignore[return-value]
     except OSError as error:

@@ -250,7 +250,7 @@ def _scan_apk(layer: Layer) -> list[Package]:
         if not entry.strip():
             continue
         package = Package(scanner="apk", name="", version="", arch="", database=database)
-        for line in entry.splitlines():
+        for line in entry.split("\n")[:-1]:  # claircore never reads an entry's last line
             key, value = line[:1], line[2:]
             if key == "P":
                 package.name = value
@@ -270,7 +270,7 @@ def _scan_apk(layer: Layer) -> list[Package]:
 
 def _paragraphs(text: str) -> list[dict[str, str]]:
     entries = []
-    for block in re.split(r"\n\s*\n", text):
+    for block in re.split(r"\n[ \t]*\n", text)[:-1]:  # an entry counts once a blank line has ended it
         entry: dict[str, str] = {}
         key = ""
         for line in block.splitlines():

@@ -170,7 +170,13 @@ class Notifier:
         """Deliver what is due; the first failure ends the round, and what failed stays due."""
         created = self._store.with_status("created")
         if created:
-            log("info", _DELIVERY, "notification ids in created status", deliverer=self._deliverer_name, created=len(created))
+            log(
+                "info",
+                _DELIVERY,
+                "notification ids in created status",
+                deliverer=self._deliverer_name,
+                created=len(created),
+            )
         failed = self._store.with_status("delivery_failed")
         for identifier in [*created, *failed]:
             with self._database.try_lock(identifier) as free:
@@ -193,7 +199,10 @@ class Notifier:
         callback = urljoin(self._webhook["callback"], identifier)
         log("info", "notifier/webhook/Deliverer.Deliver", "dispatching webhook", deliverer="webhook",
             notification_id=identifier, callback=callback, target=target)  # fmt: skip
-        headers: dict[str, str | list[str]] = {"User-Agent": f"clair/{self._release.version}", "Accept-Encoding": "gzip"}
+        headers: dict[str, str | list[str]] = {
+            "User-Agent": f"clair/{self._release.version}",
+            "Accept-Encoding": "gzip",
+        }
         if not self._release.since("4.6.0"):
             headers["User-Agent"] = "Go-http-client/1.1"
         for name, values in (self._webhook.get("headers") or {}).items():

@@ -118,11 +118,17 @@ class _Process:
             try:
                 tls.load_cert_chain(self._config.get("tls.cert", ""), self._config.get("tls.key", ""))
             except (OSError, ssl.SSLError) as error:
-                raise StartFailed(f"tls configuration failed: failed to read x509 cert and key pair: {error}") from error
+                raise StartFailed(
+                    f"tls configuration failed: failed to read x509 cert and key pair: {error}"
+                ) from error
         try:
             server = Server(address, api.handle, tls, apply_faults=True)
         except (OSError, ValueError) as error:
-            words = f"listen tcp {address}: bind: {os.strerror(error.errno).lower()}" if isinstance(error, OSError) else error
+            words = (
+                f"listen tcp {address}: bind: {os.strerror(error.errno).lower()}"
+                if isinstance(error, OSError)
+                else error
+            )
             raise StartFailed(f"http transport configuration failed: {words}") from error
         server.start()
         return server

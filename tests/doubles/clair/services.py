@@ -54,7 +54,9 @@ class Services:
         except (
             ConnectionFailed, ConnectionStringProblem, DatabaseError, MigrationFailed, FeedProblem, ValueError,
         ) as error:  # fmt: skip
-            raise StartFailed(f"service initialization failed: failed to initialize {self._current}: {error}") from error
+            raise StartFailed(
+                f"service initialization failed: failed to initialize {self._current}: {error}"
+            ) from error
         finally:
             log("info", _COMPONENT, "end service initialization")
 
@@ -66,7 +68,9 @@ class Services:
         """
         if self._config.mode == "notifier" and not self._has_notifier:
             modern = self._release.since("4.8.0")
-            words = 'mode "notifier" requires a notifier service' if modern else "NotifierMode requires a notifier service"
+            words = (
+                'mode "notifier" requires a notifier service' if modern else "NotifierMode requires a notifier service"
+            )
             raise StartFailed(f"http transport configuration failed: {words}")
         for add in self._mounts:
             add(api)
@@ -81,9 +85,7 @@ class Services:
         for stop in self._stops:
             stop()
 
-    def _connect(
-        self, section: str, application: str, table: str, migrations: Migrations, highest: int
-    ) -> Database:
+    def _connect(self, section: str, application: str, table: str, migrations: Migrations, highest: int) -> Database:
         self._current = section
         text = self._config.get(f"{section}.connstring", "")
         try:
@@ -112,7 +114,11 @@ class Services:
         from .indexing import Indexer
 
         database = self._connect(
-            "indexer", "libindex", schema_indexer.MIGRATION_TABLE, schema_indexer.MIGRATIONS, self._release.indexer_schema
+            "indexer",
+            "libindex",
+            schema_indexer.MIGRATION_TABLE,
+            schema_indexer.MIGRATIONS,
+            self._release.indexer_schema,
         )
         store = IndexerStore(database, self._release)
         try:
@@ -132,7 +138,11 @@ class Services:
         from .updating import Manager
 
         database = self._connect(
-            "matcher", "libvuln", schema_matcher.MIGRATION_TABLE, schema_matcher.MIGRATIONS, self._release.matcher_schema
+            "matcher",
+            "libvuln",
+            schema_matcher.MIGRATION_TABLE,
+            schema_matcher.MIGRATIONS,
+            self._release.matcher_schema,
         )
         store = MatcherStore(database, self._release)
         if self._release.since("4.9.0") and not self._config.get("matcher.disable_enrichment"):

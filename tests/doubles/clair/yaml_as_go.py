@@ -51,10 +51,14 @@ def _mapping(loader: Any, node: Any, deep: bool = True) -> dict[Any, Any]:
         key = loader.construct_object(key_node, deep=True)
         line = key_node.start_mark.line + 1
         if key in seen:
-            raise YAMLProblem(f'unmarshal errors:\n  line {line}: mapping key "{key}" already defined at line {seen[key]}')
+            raise YAMLProblem(
+                f'unmarshal errors:\n  line {line}: mapping key "{key}" already defined at line {seen[key]}'
+            )
         seen[key] = line
     loader.flatten_mapping(node)
-    return {loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value}
+    return {
+        loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value
+    }
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)

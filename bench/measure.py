@@ -83,7 +83,7 @@ def call(
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"{' '.join(words[:4])}: {error}") from error
     if result.returncode not in accept:
-        lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
+        lines = [line for line in (result.stdout[-2000:] + result.stderr).splitlines() if line.strip()]
         raise BenchError(f"{' '.join(words[:4])}: exit code {result.returncode}: {' / '.join(lines[-4:])}")
     return result.stdout
 

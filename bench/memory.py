@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -196,7 +196,7 @@ def edge(port: int, digest: str) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
-def peak_memory(command: list[str | Path], environment: Mapping[str, str], output: Path) -> tuple[int, float]:
+def peak_memory(command: Sequence[str | Path], environment: Mapping[str, str], output: Path) -> tuple[int, float]:
     """Run a program, its output into a file; return its highest memory in bytes and the seconds it took.
 
     Raises BenchError if it ends with anything but 0 or 1.

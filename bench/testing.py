@@ -16,7 +16,7 @@ def measure() -> list[Row]:
     """Return the row of the unit and render tests, and one that says how to measure all."""
     note("tests: unit and render (up to two minutes)")
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "pytest", "--quiet", "tests/unit", "tests/render"]
+    command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", "--tb=no", "tests/unit", "tests/render"]
     seconds = timed_call(command, folder=ROOT, environment=path)
     cpus = os.cpu_count()
     return [

@@ -40,8 +40,8 @@ def run(argv: "list[str]") -> int:
     if argv[0] not in COMMANDS:
         from difflib import get_close_matches
 
-        near = get_close_matches(argv[0], COMMANDS, 1, 0.5)
-        raise Problem(f"command unknown, {argv[0]}: did you mean {near[0]}" if near else f"command unknown, {argv[0]}: not one of ours",
+        near = get_close_matches(argv[0], COMMANDS, 1, 0.6)
+        raise Problem(f"command unknown, {argv[0]}: did you mean {near[0]}" if near else f"command unknown, {argv[0]}: no such command",
                       f"./clair {near[0]}" if near else "./clair --help")  # fmt: skip
     from importlib import import_module
 
@@ -65,6 +65,11 @@ def main(argv: "list[str]") -> int:
         # `./clair logs | head`: the reader has what it wanted. The descriptor is replaced so that Python's own flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SyntaxError as error:
+        # An update left conflict markers in a module of ours; everything else would have failed its tests.
+        place = f"ops/{(error.filename or '').rpartition('/')[2]}:{error.lineno}"
+        sentence = f"command unreadable, {place}: {error.msg}"
+        return report(Problem(sentence, "git diff --check; git checkout -- ops"))
     except Exception as error:
         if os.environ.get("CLAIR_DEBUG") == "1":
             raise

@@ -121,7 +121,14 @@ def _tracked_files(root: Path) -> Iterator[Path]:
 def secret_findings(deployment: Deployment) -> List[Finding]:
     """Check that every secret is there and can be used as what it is."""
     findings: List[Finding] = []
-    for name in ["psk", *password_names(deployment)]:
+    names = ["psk", *password_names(deployment)]
+    absent = missing(deployment, names)
+    if absent and not deployment.bundled_database and absent != ["psk"]:
+        findings.append(from_problem(missing_problem(absent)))
+    elif absent:
+        listed = ", ".join(f"secrets/{name}" for name in absent)
+        findings.append(Finding(f"secret missing, {listed}: no such file", "make secrets"))
+    for name in (name for name in names if name not in absent):
         try:
             value = deployment.secret(name)
         except Problem as problem:

@@ -137,8 +137,8 @@ def port_findings(deployment: Deployment, allow_small: bool = False) -> List[Fin
     try:
         held = held_ports()
     except Problem:
-        # Said by `docker_findings`.
-        held = []
+        # Said by `docker_findings`; without Docker nobody knows which ports are this deployment's own.
+        return []
     findings = []
     for address, port in wanted:
         holders = [

@@ -84,10 +84,8 @@ def rotate(deployment: Deployment, name: str) -> str:
             f"install -m 0444 FILE secrets/{name} && make up",
         )
     if name not in known:
-        raise Problem(
-            f"secret unknown, {name or 'no name'}: choose one of {', '.join(known)}",
-            f"./clair secrets rotate {known[0]}",
-        )
+        what = f"secret unknown, {name}" if name else "secret not named, rotate"
+        raise Problem(f"{what}: choose one of {', '.join(known)}", f"./clair secrets rotate {known[0]}")
     make_folder(deployment.secrets, 0o700)
     write_file(deployment.secrets / name, new_secret(name), 0o444)
     if name != "psk" and not deployment.bundled_database:

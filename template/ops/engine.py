@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -171,7 +172,10 @@ def run(
     except FileNotFoundError as error:
         raise Problem(f"docker missing, {command[0]}: command not found", _INSTALL_DOCKER) from error
     except PermissionError as error:
-        raise Problem(f"docker not allowed, {command[0]}: not executable", "unset DOCKER COMPOSE") from error
+        # A program that may not be run, or a folder of PATH that may not be searched for one that is not there.
+        if shutil.which(command[0]) is None:
+            raise Problem(f"docker missing, {command[0]}: command not found", _INSTALL_DOCKER) from error
+        raise Problem(f"docker not allowed, {command[0]}: permission denied", "unset DOCKER COMPOSE") from error
     except subprocess.TimeoutExpired as error:
         raise Problem(
             f"call failed, {what}: no answer within {timeout_seconds:g} s", "sudo systemctl status docker", UNDECIDED

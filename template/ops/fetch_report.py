@@ -11,7 +11,7 @@ from .errors import UNDECIDED, Problem
 from .index_manifest import no_answer, service_problem, unreadable
 from .open_connection import Deadline, NoAnswer
 from .reach_edge import Edge
-from .read_json import Unreadable
+from .read_json import Unreadable, ascii_json
 from .read_report import VulnerabilityReport, parse_vulnerability_report
 from .retry_request import Notice, retry_request
 
@@ -22,6 +22,15 @@ def fetch_report(
     edge: Edge, digest: str, deadline: Deadline, notice: Notice = lambda text: None
 ) -> VulnerabilityReport:
     """Return the vulnerability report of `digest`. Raises Problem (3) for every answer that is no readable report."""
+    # The answer itself is gone before its text is parsed: both would take twice the memory.
+    text = _fetch_text(edge, digest, deadline, notice)
+    try:
+        return parse_vulnerability_report(text)
+    except Unreadable as error:
+        raise unreadable("vulnerability report", digest, str(error)) from error
+
+
+def _fetch_text(edge: Edge, digest: str, deadline: Deadline, notice: Notice) -> str:
     try:
         answer = retry_request(
             lambda: edge.request("GET", PATH + digest, deadline), deadline, "the matcher", notice=notice
@@ -35,6 +44,6 @@ def fetch_report(
     if answer.status != 200:
         raise service_problem("matcher", edge, digest, answer)
     try:
-        return parse_vulnerability_report(answer.body)
+        return ascii_json(answer.body)
     except Unreadable as error:
         raise unreadable("vulnerability report", digest, str(error)) from error

@@ -1,14 +1,12 @@
 """A scan's result for a program: verdict, feeds, findings, and the matcher's report as it came.
 
-Pure. The report is copied byte for byte in ASCII form (what is not ASCII stands inside strings, and is escaped), so
-that what was judged is what is stored, and no terminal obeys it. Format 1; members are only ever added.
+Pure. The report is the very text that was judged, in ASCII, so that no terminal obeys what stands in it. Format 1;
+members are only ever added.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
@@ -19,8 +17,8 @@ from .judge_report import SEVERITIES, UNDECIDED_VERDICT, Finding
 from .run_scan import Result
 
 FORMAT = 1
-CHUNK_BYTES = 1024 * 1024
-_NOT_ASCII = re.compile("[^\x00-\x7e]")
+# Characters written at once: a file buffers what it is given whole, several times over.
+PIECE = 1024 * 1024
 
 
 def format_json(result: Result, release: str) -> Iterator[str]:
@@ -51,7 +49,8 @@ def format_json(result: Result, release: str) -> Iterator[str]:
         yield separator + json.dumps(_finding(finding))
         separator = ",\n  "
     yield '\n ],\n "report": '
-    yield from _ascii(result.raw)
+    for start in range(0, len(result.report), PIECE):
+        yield result.report[start : start + PIECE]
     yield "\n}\n"
 
 
@@ -101,16 +100,3 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "fixed": finding.fixed or None,
         "fails": finding.fails,
     }
-
-
-def _ascii(raw: bytes) -> Iterator[str]:
-    """Yield JSON text with everything outside strings' plain ASCII escaped."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    for start in range(0, len(raw), CHUNK_BYTES):
-        yield _NOT_ASCII.sub(_escape, decoder.decode(raw[start : start + CHUNK_BYTES]))
-    yield _NOT_ASCII.sub(_escape, decoder.decode(b"", final=True))
-
-
-def _escape(match: re.Match[str]) -> str:
-    units = match.group().encode("utf-16-be")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))

@@ -24,7 +24,7 @@ from .find_feeds import Question
 from .match_updaters import Ledger, LedgerRow
 from .open_connection import Deadline, NoAnswer
 from .parse_reference import printable
-from .read_json import Unreadable, read_json
+from .read_json import Unreadable, read_text
 from .settings import Deployment
 
 # Reads the password's line byte by byte (POSIX: read takes no more than its line), then hands the rest to psql.
@@ -187,7 +187,7 @@ def _start(command: Sequence[str]) -> subprocess.Popen[str]:
 
 def parse_rows(line: str) -> dict[str, LedgerRow]:
     """Return the rows of the answer to ROWS by updater. Raises Unreadable."""
-    document = read_json(line.encode("utf-8", "replace"))
+    document = read_text(line)
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         raise Unreadable("the answer has no rows")

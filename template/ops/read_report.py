@@ -7,15 +7,16 @@ report that lacks a member, or points at something it does not contain, is not r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, Optional
 
-from .read_json import Object, Unreadable, part, read_object
+from .read_json import Object, Unreadable, as_object, part, read_text
 
 # What is kept of the objects that make up most of a report: with descriptions, ranges and the distribution that each
-# finding repeats, 50 MB of report would take 400 MiB.
-_FINDING_PARTS = (
-    "name", "updater", "description", "links", "normalized_severity", "fixed_in_version", "package",
-)  # fmt: skip
+# finding repeats, 50 MB of report would take 400 MiB. A format that shows more reads it from `text`.
+_FINDING_PARTS = ("name", "updater", "links", "normalized_severity", "fixed_in_version")
+# Values that a report repeats for each finding are kept once.
+_REPEATED_PARTS = ("updater", "normalized_severity")
 _PACKAGE_PARTS = ("name", "version", "arch")
 
 
@@ -42,13 +43,16 @@ class IndexReport:
 
 @dataclass(frozen=True)
 class VulnerabilityReport:
-    """What the matcher answered. `scores` holds the highest CVSS base score of a vulnerability's id, 0 to 10."""
+    """What the matcher answered.
+
+    `scores` holds the highest CVSS base score of a vulnerability's id, 0 to 10; `text` is the whole report as JSON.
+    """
 
     contents: Contents
     vulnerabilities: dict[str, Object]
     package_vulnerabilities: dict[str, list[str]]
     scores: dict[str, float]
-    raw: bytes = field(repr=False, default=b"")
+    text: str = field(repr=False, default="")
 
 
 def parse_index_report(document: Object) -> IndexReport:
@@ -63,10 +67,10 @@ def parse_index_report(document: Object) -> IndexReport:
     )
 
 
-def parse_vulnerability_report(body: bytes) -> VulnerabilityReport:
+def parse_vulnerability_report(text: str) -> VulnerabilityReport:
     """Return the vulnerability report of a JSON text. Raises Unreadable."""
     where = "the vulnerability report"
-    document = read_object(body, _slim)
+    document = as_object(read_text(text, _slim))
     contents = _contents(document, where)
     vulnerabilities = _objects(document, "vulnerabilities", where)
     for item in vulnerabilities.values():
@@ -85,7 +89,7 @@ def parse_vulnerability_report(body: bytes) -> VulnerabilityReport:
         raise Unreadable(
             "the vulnerability report lacks vulnerabilities it refers to, or holds some it does not refer to"
         )
-    return VulnerabilityReport(contents, vulnerabilities, pairs, _scores(document.get("enrichments")), body)
+    return VulnerabilityReport(contents, vulnerabilities, pairs, _scores(document.get("enrichments")), text)
 
 
 def _contents(document: Object, where: str) -> Contents:
@@ -116,7 +120,9 @@ def _objects(document: Object, name: str, where: str) -> dict[str, Object]:
 def _slim(document: Object) -> Object:
     """Return what is kept of an object of a vulnerability report, known by a member that only its kind has."""
     if "normalized_severity" in document:
-        return {name: document[name] for name in _FINDING_PARTS if name in document}
+        kept = {name: document[name] for name in _FINDING_PARTS if name in document}
+        kept.update({name: intern(kept[name]) for name in _REPEATED_PARTS if isinstance(kept.get(name), str)})
+        return kept
     if "normalized_version" in document:
         return {name: document[name] for name in _PACKAGE_PARTS if name in document}
     if "baseScore" in document:

@@ -49,14 +49,14 @@ class LedgerSource(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """A verdict and what it is about. `finished_at` is in seconds since 1970, `raw` the matcher's answer."""
+    """A verdict and what it is about. `finished_at` is in seconds since 1970, `report` the matcher's answer as JSON."""
 
     image: Image
     verdict: Verdict
     feeds: Feeds
     options: Options
     finished_at: float
-    raw: bytes = field(repr=False)
+    report: str = field(repr=False)
 
 
 def run_scan(
@@ -69,10 +69,12 @@ def run_scan(
     wanted: Platform,
     deadline: Deadline,
     resolved: Callable[[Image], None] = lambda image: None,
+    step: Notice = lambda text: None,
     notice: Notice = lambda text: None,
 ) -> Result:
-    """Return the result of scanning one image; `resolved` is told which one as soon as it is known.
+    """Return the result of scanning one image.
 
+    `resolved` is told which one as soon as it is known, `step` what is going on, `notice` why something takes longer.
     Raises Problem: 2 for an image that cannot be scanned, 3 for every service that gives no readable answer.
     """
     ledger = Running(ledger_source.ledger)
@@ -87,9 +89,13 @@ def run_scan(
         located = True
         return source.locate(image.layers)
 
-    index = index_manifest(edge, image.digest, locate, deadline, notice)
+    step("indexing")
+    indexing = Running(lambda: index_manifest(edge, image.digest, locate, deadline, notice))
+    # Asked first: with its database down the indexer holds the request for ever (seen with 4.9.0), the ledger fails at once.
     known = ledger.result()
+    index = indexing.result()
     questions = presence_questions(index.contents, feeds, known)
+    step("matching")
     present = Running(lambda: ledger_source.present(questions))
     report = fetch_report(edge, image.digest, deadline, notice)
     now = time.time()
@@ -103,4 +109,4 @@ def run_scan(
         options=options,
         now=now,
     )
-    return Result(image, verdict, feeds, options, now, report.raw)
+    return Result(image, verdict, feeds, options, now, report.text)

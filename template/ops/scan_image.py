@@ -138,7 +138,9 @@ def scan(deployment: Deployment, options: argparse.Namespace, activity: Activity
 
     def resolved(image: Image) -> None:
         options.digest = image.digest
-        activity.text = f"indexing {reference}"
+
+    def step(text: str) -> None:
+        activity.text = f"{text} {reference}"
 
     ledger = LedgerSession(deployment, deadline)
     try:
@@ -151,6 +153,7 @@ def scan(deployment: Deployment, options: argparse.Namespace, activity: Activity
             wanted=platform,
             deadline=deadline,
             resolved=resolved,
+            step=step,
             notice=activity.notice,
         )
     finally:

@@ -46,7 +46,7 @@ def start_all(
     # What these depend on answers; without --no-deps Compose would wait seconds more for its healthcheck to say so.
     options = ["--no-deps", "--remove-orphans"] if command == "up" else ["--no-deps"]
     left = [name for name in services if name not in started]
-    start(deployment, left, options, max(1.0, timeout_seconds - progress.seconds), progress, wait_for=services)
+    start(deployment, left, options, timeout_seconds, progress, wait_for=services)
     if command == "up":
         # Every container now mounts the new folders.
         drop_old_parts(deployment)

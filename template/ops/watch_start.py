@@ -5,12 +5,11 @@ Compose's own `--wait` sees no container that restarts for ever and does not say
 
 from __future__ import annotations
 
-import re
 import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence, Set
+from typing import Callable, Dict, List, Optional, Sequence
 
 from . import engine
 from .errors import NO, UNDECIDED, Problem
@@ -66,8 +65,8 @@ def start(
 ) -> None:
     """Start services, then return when every replica of `wait_for` (default: all of them) is ready, that is healthy.
 
-    Raises Problem: a container is unhealthy, exited or restarts again and again (1), the time is over (3), or what
-    Compose says (see `engine.explain`).
+    `timeout_seconds` counts from the command's start. Raises Problem: a container is unhealthy, exited or restarts again
+    and again (1), the time is over (3), or what Compose says (see `engine.explain`).
     """
     if not services:
         # Without names Compose would start everything.
@@ -126,7 +125,6 @@ def _watch(
     """Return 0 when all are ready, or the exit code with which Compose failed."""
     wanted = {name: int(deployment.facts["services"][name].get("replicas", 1)) for name in services}
     before: Dict[str, int] = {}
-    deadline = time.monotonic() + timeout_seconds
     while True:
         # Asked before the containers are: what is seen after Compose's end is what it left.
         code = process.poll() if process else 0
@@ -142,7 +140,7 @@ def _watch(
         missing = [name for name, count in wanted.items() if ready.count(name) < count]
         if code == 0 and not missing:
             return 0
-        if time.monotonic() > deadline:
+        if progress.seconds > timeout_seconds:
             raise _timeout(missing or services, found, timeout_seconds)
         progress.waiting(f"waiting for {', '.join(missing)}" if missing else "waiting for docker compose")
         time.sleep(POLL_SECONDS)
@@ -174,15 +172,11 @@ def failure(failed: Sequence[Container]) -> Problem:
 
 
 def _timeout(missing: Sequence[str], found: Sequence[Container], timeout_seconds: float) -> Problem:
-    reasons: Dict[str, str] = {name: f"{name} has no container" for name in missing}
-    seen: Set[str] = set()
-    for container in found:
-        if container.service in reasons and not _is_healthy(container) and container.service not in seen:
-            seen.add(container.service)
-            reasons[container.service] = f"{container.name} is {container.health}, {log_reason(container.id)}"
-    limit = re.sub(r"\.0$", "", f"{timeout_seconds:.1f}")
+    """Return the Problem (3) that names what is not healthy yet; the first container's log says why, as far as it does."""
+    late = [container for container in found if container.service in missing and not _is_healthy(container)]
+    reason = f"; {late[0].name} is {late[0].health}, {log_reason(late[0].id)}" if late else ""
     return Problem(
-        f"start not finished, {', '.join(missing)}: not ready within {limit} s; {'; '.join(reasons.values())}",
-        f"make logs SERVICE={missing[0]}",
+        f"start not finished, {', '.join(missing)}: not healthy within {timeout_seconds:g} s{reason}",
+        f"make logs SERVICE={late[0].service if late else missing[0]}",
         UNDECIDED,
     )

@@ -24,6 +24,8 @@ def make_folder(path: Path, mode: int) -> None:
         usable = False
     except OSError as error:
         raise Problem(f"folder not made, {path.name}: {error.strerror}", f"ls -ld {path.name}") from error
+    if not usable and not path.exists():
+        raise Problem(f"folder not made, {path.name}: permission denied", 'sudo chown "$(id -u):$(id -g)" .')
     if not usable:
         raise Problem(
             f"folder not writable, {path.name}: permission denied", f'sudo chown -R "$(id -u):$(id -g)" {path.name}'

@@ -138,9 +138,8 @@ class _Reader:
             if not rest or rest.startswith("#"):
                 self.position += 1
                 items.append(self._nested(indent + 1, depth))
-            elif rest == "-" or rest.startswith("- "):
-                raise self._problem(number, "a list on the line of another list is not read")
-            elif _key_length(rest) is not None:
+            elif rest == "-" or rest.startswith("- ") or _key_length(rest) is not None:
+                # The item's own block starts on the line of its dash.
                 inner = indent + len(content) - len(rest)
                 self.lines[self.position] = (number, inner, rest)
                 items.append(self._block(inner, depth + 1))
@@ -218,6 +217,8 @@ class _Reader:
             )
         end = (_FLOW_END if flow else _BLOCK_END).search(text, start)
         stop = end.start() if end else len(text)
+        if flow and (first == ":" or "?" in text[start:stop]):
+            raise self._problem(number, f"{text[start:stop]} inside brackets is read differently by different readers")
         return self._plain(text[start:stop], number), stop
 
     def _plain(self, text: str, number: int) -> Any:

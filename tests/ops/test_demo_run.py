@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from demo import run, sample_feed
+from demo import deployment, engine, outcome, run, sample_feed
 
 PROJECT = Path(run.__file__).resolve().parent.parent
-FACTS = {"deployment_name": "clair-demo-1", "images": {"receiver": "registry.example/python:3.13"}}
+FACTS: dict[str, Any] = {"deployment_name": "clair-demo-1", "images": {"receiver": "registry.example/python:3.13"}}
+MODEL: dict[str, Any] = {
+    "services": {name: {"deploy": {"resources": {"limits": {"cpus": "2"}}}} for name in ("indexer", "traefik")}
+}
 
 # Answers like a Docker with one container, volume and network of every project, and writes down what it is asked.
 FAKE_DOCKER = """#!/bin/sh
@@ -26,7 +30,7 @@ case "$*" in
     grep -q "^$kind rm\\|^rm .*c1" "$LOG" && [ "$kind" != ps ] && exit 0
     [ "$kind" = ps ] && grep -q "^rm " "$LOG" && exit 0
     echo "$(printf %.1s "$kind")1" ;;
-  version*) echo 28.0.0 ;;
+  info*) echo 2 ;;
 esac
 """
 
@@ -52,14 +56,14 @@ def report(**changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_answers_change_the_name_the_ports_and_the_families_only() -> None:
-    answers = run.answers("clair-demo-1")
+    answers = deployment.answers("clair-demo-1")
 
     assert set(answers) == {"deployment_name", "edge_port", "operations_port", "updater_families"}
     assert answers["edge_port"] != answers["operations_port"]
 
 
 def test_further_answers_are_split_like_a_shell_line() -> None:
-    answers = run.answers("clair-demo-1", "clair_version=4.8.0 edge_hostname='a b'")
+    answers = deployment.answers("clair-demo-1", "clair_version=4.8.0 edge_hostname='a b'")
 
     assert (answers["clair_version"], answers["edge_hostname"]) == ("4.8.0", "a b")
 
@@ -72,21 +76,29 @@ def test_further_answers_are_split_like_a_shell_line() -> None:
     ],
 )
 def test_unreadable_answers_are_wrong_use(data: str, sentence: str) -> None:
-    with pytest.raises(run.DemoError) as caught:
-        run.answers("clair-demo-1", data)
+    with pytest.raises(outcome.DemoError) as caught:
+        deployment.answers("clair-demo-1", data)
 
     assert (str(caught.value), caught.value.code) == (sentence, 2)
 
 
 def test_indexer_and_matcher_wait_for_the_sample_server() -> None:
-    services = run.override(FACTS)["services"]
+    services = deployment.override(FACTS, MODEL, cpus=2)["services"]
 
     for name in ("indexer", "matcher"):
         assert services[name] == {"depends_on": {"demo": {"condition": "service_healthy"}}}
 
 
+def test_limits_above_the_engines_cpus_are_lowered_to_them() -> None:
+    services = deployment.override(FACTS, MODEL, cpus=1)["services"]
+
+    for name in ("indexer", "traefik"):
+        assert services[name]["deploy"] == {"resources": {"limits": {"cpus": "1"}}}
+    assert "depends_on" in services["indexer"]
+
+
 def test_the_sample_server_is_hardened_like_the_other_services_and_publishes_no_port() -> None:
-    server = run.override(FACTS)["services"]["demo"]
+    server = deployment.override(FACTS, MODEL, cpus=2)["services"]["demo"]
 
     assert (server["read_only"], server["cap_drop"], server["user"]) == (True, ["ALL"], "65534:65534")
     assert server["security_opt"] == ["no-new-privileges:true"]
@@ -96,9 +108,10 @@ def test_the_sample_server_is_hardened_like_the_other_services_and_publishes_no_
 def test_samples_are_readable_for_the_container_under_any_umask(tmp_path: Path) -> None:
     for service in ("indexer", "matcher"):
         (tmp_path / "config" / service).mkdir(parents=True)
+    (tmp_path / "compose.yaml").write_text(yaml.safe_dump(MODEL))
     before = os.umask(0o077)
     try:
-        run.add_samples(tmp_path, {**FACTS, "architecture": "amd64", "clair_release": "4.9.0"})
+        deployment.add_samples(tmp_path, {**FACTS, "architecture": "amd64", "clair_release": "4.9.0"}, cpus=2)
     finally:
         os.umask(before)
 
@@ -123,7 +136,7 @@ def test_removing_takes_what_carries_the_projects_label_and_the_folder(docker_lo
     folder = tmp_path / "clair-demo-1-x"
     (folder / "state").mkdir(parents=True)
 
-    assert run.remove("clair-demo-1", folder, run.Progress())
+    assert engine.remove("clair-demo-1", folder, outcome.Progress())
 
     asked = docker_log.read_text().splitlines()
     label = "--filter label=com.docker.compose.project=clair-demo-1"
@@ -143,13 +156,13 @@ def test_an_interrupt_ends_a_running_command_with_all_its_children(tmp_path: Pat
     script = f"sh -c 'echo $$ > {pid_file}; sleep 60'; true"
 
     def interrupt(*_: object) -> None:
-        raise run.Interrupted(signal.SIGALRM)
+        raise outcome.Interrupted(signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
-        with pytest.raises(run.Interrupted):
-            run.run(["sh", "-c", script], capture=True)
+        with pytest.raises(outcome.Interrupted):
+            engine.run(["sh", "-c", script], capture=True)
     finally:
         signal.signal(signal.SIGALRM, before)
 
@@ -197,7 +210,7 @@ def test_without_a_running_engine_dockers_own_line_is_shown(tmp_path: Path) -> N
     done = demo(DOCKER=str(script))
 
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == "docker not usable, docker version: Cannot connect to the Docker daemon"
+    assert done.stderr.splitlines()[0] == "docker not usable, docker info: Cannot connect to the Docker daemon"
 
 
 def test_a_refused_answer_is_one_line_and_the_folder_is_removed(docker_log: Path, tmp_path: Path) -> None:

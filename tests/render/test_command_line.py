@@ -88,11 +88,13 @@ def test_defaults_render_and_the_next_steps_are_said(template: Path, tmp_path: P
     assert yaml.safe_load((tmp_path / "new" / "compose.yaml").read_text(encoding="utf-8"))["name"] == "clair"
 
 
-def test_settings_of_a_terminal_are_left_to_copier(template: Path, tmp_path: Path) -> None:
+def test_missing_terminal_is_left_to_copier(template: Path, tmp_path: Path) -> None:
     outcome = command(["copy", "--trust", str(template), "new"], tmp_path)
 
     assert outcome.code == 1
-    assert outcome.stderr.startswith("Interactive session required")
+    assert outcome.stderr.splitlines()[-1] == (
+        "Interactive session required: Use `--defaults` and/or `--data`/`--data-file`"
+    )
     assert not (tmp_path / "new").exists()
 
 

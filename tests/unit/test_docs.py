@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,7 @@ def commands() -> list[str]:
     return list(importlib.import_module("ops.commands").COMMANDS)
 
 
+@cache
 def command_help(name: str) -> str:
     """Return what `./clair NAME --help` prints."""
     _, module, function, _ = importlib.import_module("ops.commands").COMMANDS[name]
@@ -254,7 +256,8 @@ class TestLayout:
 
     def documented(self) -> list[str]:
         """Return the paths of the page's tables, patterns with `*` among them."""
-        return [path for row in table_rows(self.PAGE.read_text(encoding="utf-8")) for path in code_spans(row[0])]
+        tables = [text for heading, text in sections(self.PAGE, 2).items() if heading != "Volumes"]
+        return [path for text in tables for row in table_rows(text) for path in code_spans(row[0])]
 
     def test_every_rendered_path_is_documented(self, all_rendered: list[Project]) -> None:
         patterns = [path for path in self.documented() if not path.endswith("/")]
@@ -271,6 +274,11 @@ class TestLayout:
 
         assert [one for one in others if not any(Path(path).match(one) for path in paths)] == []
 
+    def test_volumes_are_those_of_the_compose_files(self, all_rendered: list[Project]) -> None:
+        documented = {name for row in table_rows(sections(self.PAGE, 2)["Volumes"]) for name in code_spans(row[0])}
+
+        assert documented == set().union(*(project.yaml("compose.yaml")["volumes"] for project in all_rendered))
+
 
 def rendered_paths(projects: list[Project]) -> list[str]:
     """Return the files of rendered repositories, relative to each."""
@@ -284,6 +292,11 @@ class TestReadme:
         shown = self.TEXT.split("<!-- releases -->\n")[1].split("<!-- end of releases -->")[0]
 
         assert shown == release_table(catalogue)
+
+    def test_images_beside_clair_are_those_of_the_catalogue(self, catalogue: Catalogue) -> None:
+        shown = f"PostgreSQL {', '.join(catalogue.database_majors)}; Traefik {catalogue.components['traefik']['tag']}."
+
+        assert shown in sections(ROOT / "README.md", 2)["Clair releases"]
 
     def test_trust_list_is_what_copier_yml_loads(self) -> None:
         settings = facts.parsed("copier.yml")

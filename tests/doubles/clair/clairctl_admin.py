@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from .clairctl_report import CommandFailed
-from .config_fields import GO_STRUCTS, TYPES, known_keys
+from .config_fields import TYPES, known_keys
 from .config_loading import Config, ConfigProblem, go_os_error, load_config
 from .connection_string import ConnectionStringProblem
 from .durations import format_duration
@@ -59,10 +59,9 @@ def _connected(section: str, config_path: str, release: Release) -> Database:
     if os.path.isdir(config_path):
         raise CommandFailed("bad config: is a directory")
     try:
-        config = load_config(config_path, release)
-    except ConfigProblem as problem:
-        text = str(problem).removeprefix("failed loading config: ")
-        raise CommandFailed(f"error loading config: {text}") from problem
+        config = required_config(config_path, release)
+    except CommandFailed as problem:
+        raise CommandFailed(f"error loading config: {problem}") from problem
     try:
         database = Database(config.get(f"{section}.connstring", ""), "", release)
     except ConnectionStringProblem as problem:
@@ -141,7 +140,10 @@ _TASKS = {
 
 def _update_go_packages(config_path: str, release: Release) -> None:
     _connected("matcher", config_path, release)
-    database = _connected("indexer", config_path, release)
+    try:
+        database = _connected("indexer", config_path, release)
+    except CommandFailed as problem:
+        raise CommandFailed(f"error creating indexer pool: {problem}") from problem
     try:
         highest = int(database.query(f"SELECT max(version) FROM {INDEXER_TABLE}")[0][0])
     except (DatabaseError, ConnectionFailed) as error:
@@ -160,59 +162,62 @@ def check_config_command(files: list[str], output: str, release: Release) -> Non
     """
     if not files:
         raise CommandFailed("missing needed arguments")
+    if output == "yaml":
+        words = "some values do no round-trip the yaml encoder correctly -- make sure to consult the documentation"
+        log("warn", "", words)
     for path in dict.fromkeys(files):
         if len(files) > 1:
             print("#", path)
-        try:
-            config = load_config(path, release)
-        except ConfigProblem as problem:
-            raise CommandFailed(str(problem).removeprefix("failed loading config: ")) from problem
-        document = _complete(config, release)
+        document = _struct(required_config(path, release), "", known_keys(release))
         if output == "yaml":
+            document = {name: value for name, value in document.items() if value != {}}
             yaml.safe_dump(document, sys.stdout, sort_keys=False)
         else:
             print(json.dumps(document, indent="\t", ensure_ascii=False))
 
 
-# What Go's encoder writes even when it is not set: fields without omitempty.
+# What Go's encoder writes even when it is not set: fields without omitempty, and structs.
 _ALWAYS = (
     "http_listen_addr", "introspection_addr", "log_level", "indexer.connstring", "matcher.connstring",
     "matcher.indexer_addr", "matcher.update_retention", "notifier.connstring", "notifier.indexer_addr",
     "notifier.matcher_addr", "trace.name", "trace.jaeger.agent.endpoint", "trace.jaeger.collector.endpoint",
-    "metrics.name",
+    "trace.sentry.dsn", "metrics.name", "notifier.webhook.target", "notifier.webhook.callback", "auth.psk.key",
+    "auth.psk.iss",
 )  # fmt: skip
-_ORDER = (
-    "tls", "http_listen_addr", "introspection_addr", "log_level", "indexer", "matcher", "matchers", "updaters",
-    "notifier", "auth", "trace", "metrics",
-)  # fmt: skip
-
-
-def _complete(config: Config, release: Release) -> dict[str, Any]:
-    known = known_keys(release)
-    document: dict[str, Any] = {}
-    for name in _ORDER:
-        if name in GO_STRUCTS and name != "tls":
-            document[name] = _struct(config, name, known)
-        else:
-            value = config.get(name)
-            if value is None and name not in _ALWAYS:
-                continue
-            document[name] = _value(name, value)
-    return document
+_POINTERS = ("tls", "notifier.webhook", "notifier.amqp", "notifier.stomp", "auth.psk", "auth.keyserver")
+_ORDER = {
+    "": ("tls", "http_listen_addr", "introspection_addr", "log_level", "indexer", "matcher", "matchers", "updaters",
+         "notifier", "auth", "trace", "metrics"),
+    "indexer": ("scanner", "connstring", "scanlock_retry", "layer_scan_concurrency",
+                "index_report_request_concurrency", "migrations", "airgap"),
+    "indexer.scanner": ("package", "dist", "repo"),
+    "matcher": ("connstring", "indexer_addr", "period", "update_retention", "max_conn_pool", "cache_age", "migrations",
+                "disable_updaters", "disable_enrichment"),
+    "matchers": ("config", "names"),
+    "updaters": ("filter", "config", "sets"),
+    "notifier": ("webhook", "amqp", "stomp", "connstring", "indexer_addr", "matcher_addr", "poll_interval",
+                 "delivery_interval", "disable_summary", "migrations"),
+    "notifier.webhook": ("headers", "target", "callback", "signed"),
+    "notifier.amqp": ("tls", "exchange", "routing_key", "callback", "uris", "rollup", "direct"),
+    "notifier.stomp": ("tls", "user", "callback", "destination", "uris", "rollup", "direct"),
+    "auth.psk": ("key", "iss"),
+    "trace": ("name", "probability", "jaeger", "otlp", "sentry"),
+    "metrics": ("name", "prometheus", "otlp"),
+}  # fmt: skip
 
 
 def _struct(config: Config, prefix: str, known: frozenset[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for path in sorted(key for key in known if key.rpartition(".")[0] == prefix):
-        name = path.rpartition(".")[2]
+    names = [key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == prefix]
+    order = _ORDER.get(prefix, ())
+    for name in sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name)):
+        path = f"{prefix}.{name}" if prefix else name
         value = config.get(path)
         nested = any(key.startswith(path + ".") for key in known)
-        pointer = path in ("notifier.webhook", "notifier.amqp", "notifier.stomp", "auth.psk", "auth.keyserver") or (
-            path.startswith(("trace.otlp.", "metrics.otlp.")) or path.endswith((".tls", ".user", ".client_tls"))
-        )
+        pointer = path in _POINTERS or ".otlp." in path or path.endswith((".tls", ".user", ".client_tls"))
         if nested and (value is not None or not pointer):
             result[name] = _struct(config, path, known)
-        elif value is not None or path in _ALWAYS:
+        elif value or path in _ALWAYS:
             result[name] = _value(path, value)
     return result
 
@@ -225,8 +230,16 @@ def _value(path: str, value: Any) -> Any:
         return base64.b64encode(value).decode()
     if kind == "level":
         return value or "info"
+    if kind == "map":
+        return _sorted_maps(value)
     if value is None:
         return 0 if kind == "int" else ""
+    return value
+
+
+def _sorted_maps(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted_maps(value[name]) for name in sorted(value)}
     return value
 
 
@@ -250,7 +263,10 @@ def required_config(path: str, release: Release) -> Config:
     try:
         return load_config(path, release)
     except ConfigProblem as problem:
-        text = str(problem).removeprefix("failed loading config: ")
-        raise CommandFailed(text.removeprefix("failed to open config file: ")) from problem
+        text = str(problem).removeprefix("failed loading config: ").removeprefix("failed to open config file: ")
+        if release.strict and text.startswith("error reading file"):  # clairctl goes on and collects what follows
+            name = os.path.normpath(path)
+            text += f'\nerror load config "{name}": empty document after merges\nerror decoding config "{name}": EOF'
+        raise CommandFailed(text) from problem
     except OSError as error:
         raise CommandFailed(go_os_error(error)) from error

@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 
 from . import http_client
 from .config_loading import Config
+from .config_validation import url_problem
 from .digests import parse_digest
 from .registry_client import RegistryClient, RegistryProblem, parse_reference
 from .releases import Release
@@ -78,14 +79,9 @@ def report_command(
 
     def one(image: str) -> None:
         try:
-            try:
-                result = _report_one(image, client, novel, release, failed)
-            except CommandFailed:
-                if keep_going and len(images) > 1:
-                    return
-                raise
+            result = _report_one(image, client, novel, keep_going and len(images) > 1, release, failed)
             with lock:
-                if not failed.is_set():
+                if result and not failed.is_set():
                     formatter.add(*result)
         except CommandFailed as problem:
             with lock:
@@ -105,20 +101,25 @@ def report_command(
 
 
 def _report_one(
-    image: str, client: ApiClient, novel: bool, release: Release, failed: threading.Event
-) -> tuple[str, str, dict[str, Any] | None, str]:
+    image: str, client: ApiClient, novel: bool, keep_going: bool, release: Release, failed: threading.Event
+) -> tuple[str, str, dict[str, Any] | None, str] | None:
     try:
         registry = RegistryClient(parse_reference(image), release)
-        document, digest = registry.image()
-    except RegistryProblem as problem:
+        _, digest = registry.image()
+    except RegistryProblem as problem:  # --keep-going does not help here
         raise CommandFailed(str(problem)) from problem
     _check(failed)
-    known = client.knows(digest)
-    if not (known and novel):
-        manifest = inspect(image, release)
-        _check(failed)
-        client.knows(digest)
-        client.index(manifest)
+    try:
+        known = client.knows(digest)
+        if not (known and novel):
+            manifest = inspect(image, release)
+            _check(failed)
+            client.knows(digest)
+            client.index(manifest)
+    except CommandFailed:
+        if keep_going:
+            return None
+        raise
     _check(failed)
     try:
         return image, digest, client.vulnerability_report(digest), ""
@@ -154,6 +155,9 @@ class ApiClient:
 
     def __init__(self, host: str, config: Config | None, issuer: str, release: Release) -> None:
         self._host = host
+        words = url_problem(host)
+        if words:
+            raise CommandFailed(words)
         self._agent = f"clairctl/{release.version}"
         self._signer = None
         if config is not None:

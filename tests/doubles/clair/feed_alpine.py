@@ -80,8 +80,10 @@ class _AlpineFeed(Feed):
         self._version = name.lstrip("v")
         self._url = url
         self._prefix = "https://cve.mitre.org/cgi-bin/cvename.cgi?name="
-        if release.since("4.7.0"):
+        if release.since("4.8.0"):
             self._prefix = "https://security.alpinelinux.org/vuln/"
+        elif release.since("4.7.0"):
+            self._prefix = "https://www.cve.org/CVERecord?id="
 
     def configure(self, config: dict[str, Any]) -> None:
         self._url = str(config.get("url") or self._url)

@@ -1,8 +1,4 @@
-"""Debian's feed: releases from the mirror's dists/, vulnerabilities from the tracker's JSON (claircore debian/updater.go, 4.7.0 and newer).
-
-Before 4.7.0 Debian was read from OVAL documents; those releases find their documents here as well, but the double reads only the
-definitions that carry a package, a version and a title.
-"""
+"""Debian's feed: releases from the mirror's dists/, then the tracker's JSON, or OVAL documents before 4.7.0 (claircore debian/)."""
 
 from __future__ import annotations
 
@@ -11,9 +7,11 @@ import re
 from typing import Any
 from urllib.parse import urljoin
 
+from .debian_sources import SourceMap
 from .feed_alpine import distribution_columns
 from .feeds import Feed, FeedProblem, Unchanged, get, head_status
 from .layer_scanners import debian_distribution
+from .oval import read_dpkg_definitions
 from .releases import Release
 
 _MIRROR = "https://deb.debian.org/"
@@ -28,7 +26,7 @@ _known_releases: dict[str, dict[str, str]] = {}
 
 
 class DebianFactory:
-    """Finds Debian's releases and makes the updater."""
+    """Finds Debian's releases and makes the updater, or before 4.7.0 one updater for each release."""
 
     def __init__(self, config: dict[str, Any], release: Release) -> None:
         """Read the configuration.
@@ -40,10 +38,12 @@ class DebianFactory:
         self._config = config
         if release.since("4.7.0") and (config.get("archive_url") or config.get("oval_url")):
             raise FeedProblem(
-                "debian: neither archive_url nor oval_url should be populated anymore; use json_url and mirror_url instead"
+                "debian: neither archive_url nor oval_url should be populated anymore; "
+                "use json_url and mirror_url instead"
             )
         self._mirror = urljoin(str(config.get("mirror_url") or _MIRROR), "debian/")
         self._archive = urljoin(str(config.get("archive_url") or _ARCHIVE), "debian/")
+        self._sources = SourceMap()
 
     def updaters(self) -> list[Feed]:
         """Return the updaters there are.
@@ -52,14 +52,17 @@ class DebianFactory:
             FeedProblem: the mirror cannot be read.
         """
         if self._release.since("4.7.0"):
-            self._find_releases(self._mirror)
-            return [_TrackerFeed(str(self._config.get("json_url") or _TRACKER))]
+            found = self._find_releases(self._mirror)
+            # Up to 4.7.3 the tracker's source packages are turned into binary packages with the mirror's Sources.gz.
+            sources = None if self._release.since("4.7.4") else self._sources
+            directories = {name: urljoin(self._mirror, f"dists/{name}/") for name in found}
+            return [_TrackerFeed(str(self._config.get("json_url") or _TRACKER), sources, directories)]
         feeds: dict[str, Feed] = {}
         for base in (self._archive, self._mirror):
             for name in self._find_releases(base):
                 url = urljoin(str(self._config.get("oval_url") or _OVAL), f"oval-definitions-{name}.xml")
                 if head_status(url, "debian: unable to do OVAL HEAD request: ") == 200:
-                    feeds[name] = _OvalFeed(name, url)
+                    feeds[name] = _OvalFeed(name, url, self._sources, urljoin(base, f"dists/{name}/"))
         return list(feeds.values())
 
     def _find_releases(self, base: str) -> list[str]:
@@ -88,9 +91,11 @@ class DebianFactory:
 
 
 class _TrackerFeed(Feed):
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, sources: SourceMap | None, directories: dict[str, str]) -> None:
         super().__init__("debian/updater")
         self._url = url
+        self._sources = sources
+        self._directories = directories
 
     def configure(self, config: dict[str, Any]) -> None:
         if config.get("dists_url") or config.get("url"):
@@ -107,6 +112,9 @@ class _TrackerFeed(Feed):
             raise Unchanged
         if status != 200:
             raise FeedProblem(f"unexpected response: {status} {reason}")
+        if self._sources is not None:
+            for name, directory in self._directories.items():
+                self._sources.update(name, directory)
         return body, modified
 
     def parse(self, body: bytes) -> list[dict[str, Any]]:
@@ -121,43 +129,52 @@ class _TrackerFeed(Feed):
                     if name not in _known_releases:
                         continue
                     urgency = state.get("urgency", "")
-                    found.append(
-                        {
-                            "name": identifier,
-                            "description": facts.get("description", ""),
-                            "links": f"https://security-tracker.debian.org/tracker/{identifier}",
-                            "severity": urgency,
-                            "normalized_severity": _SEVERITIES.get(urgency.lower(), "Unknown"),
-                            "package_name": package,
-                            "package_kind": "source",
-                            "fixed_in_version": state.get("fixed_version", ""),
-                            **distribution_columns(_known_releases[name]),
-                        }
-                    )
+                    entry = {
+                        "name": identifier,
+                        "description": facts.get("description", ""),
+                        "links": f"https://security-tracker.debian.org/tracker/{identifier}",
+                        "severity": urgency,
+                        "normalized_severity": _SEVERITIES.get(urgency.lower(), "Unknown"),
+                        "fixed_in_version": state.get("fixed_version", ""),
+                        **distribution_columns(_known_releases[name]),
+                    }
+                    found += [{**entry, **columns} for columns in self._packages(name, package)]
         return found
+
+    def _packages(self, code_name: str, source: str) -> list[dict[str, str]]:
+        if self._sources is None:
+            return [{"package_name": source, "package_kind": "source"}]
+        names = self._sources.binaries(code_name, source)
+        return [{"package_name": name, "package_kind": "binary"} for name in names]
 
 
 class _OvalFeed(Feed):
-    def __init__(self, code_name: str, url: str) -> None:
+    def __init__(self, code_name: str, url: str, sources: SourceMap, directory: str) -> None:
         super().__init__(f"debian/updater/{code_name}")
         self._code_name = code_name
         self._url = url
+        self._sources = sources
+        self._directory = directory
 
     def configure(self, config: dict[str, Any]) -> None:
         self._url = str(config.get("url") or self._url)
+        self._directory = str(config.get("dists_url") or self._directory)
 
     def fetch(self, fingerprint: str) -> tuple[bytes, str]:
-        headers = {"If-Modified-Since": fingerprint} if fingerprint else {}
+        headers = {"If-None-Match": fingerprint} if fingerprint else {}
         status, reason, answer_headers, body = get(self._url, headers, "failed to retrieve OVAL database: ")
-        modified = answer_headers.get("Last-Modified", "")
-        if status == 304 or (status == 200 and fingerprint and modified == fingerprint):
+        etag = answer_headers.get("Etag", "")
+        if status == 304 or (status == 200 and fingerprint and etag == fingerprint):
             raise Unchanged
         if status != 200:
             raise FeedProblem(f"unexpected response: {status} {reason}")
-        return body, modified
+        self._sources.update(self._code_name, self._directory)
+        return body, etag
 
     def parse(self, body: bytes) -> list[dict[str, Any]]:
-        from .oval import read_dpkg_definitions
-
         distribution = distribution_columns(_known_releases[self._code_name])
-        return [{**entry, **distribution} for entry in read_dpkg_definitions(body)]
+        return [
+            {**entry, **distribution, "package_name": name, "package_kind": "binary"}
+            for entry in read_dpkg_definitions(body)
+            for name in self._sources.binaries(self._code_name, entry["package_name"])
+        ]

@@ -48,8 +48,9 @@ class Api:
                 ("X-Content-Type-Options", "nosniff"), ("Accept-Ranges", "bytes"), ("Last-Modified", _STARTED),
             ]  # fmt: skip
             return Answer(200, _ROBOTS, headers, chunked=False)
+        modern = self._release.since("4.8.0")
         psk = self._config.get("auth.psk")
-        if psk and not tokens.accepts(psk["key"], psk.get("iss", []), request.header("authorization")):
+        if psk and not tokens.accepts(psk["key"], psk.get("iss", []), request.header("authorization"), modern):
             return Answer(401, b"", [], chunked=False)
         return self._outer.dispatch(request)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import threading
 from typing import Any
 
 from .config_loading import Config
+from .decoder_words import DecodeProblem, decode, digest_of
 from .digests import parse_digest
 from .http_api import Api
 from .http_server import Answer, ApiProblem, Handler, Request, api_error, json_answer, pick_content_type
@@ -16,6 +16,7 @@ from .indexing import Indexer, IndexProblem
 from .postgres_store import ConnectionFailed, DatabaseError
 from .releases import Release
 from .scanner_versions import indexer_state
+from .version_comparison import MatchProblem
 
 _ROOT = "/indexer/api/v1/"
 _PLAIN = "text/plain; charset=utf-8"  # what Go sniffs where Clair sets nothing
@@ -85,48 +86,40 @@ class IndexerRoutes:
 
     def _manifest(self, body: bytes) -> dict[str, Any]:
         try:
-            document = json.loads(body)
-        except ValueError as error:
-            raise ApiProblem(400, f"failed to deserialize manifest: {self._decode_words(body, str(error))}") from error
-        if document is None:
-            document = {}
-        if not isinstance(document, dict):
-            kind = "array" if isinstance(document, list) else "scalar"
-            raise ApiProblem(400, f"failed to deserialize manifest: json decode error [pos 1]: unexpected {kind}")
-        try:
-            digest = parse_digest(document["hash"]) if document.get("hash") else ""
+            document = decode(body, self._release)
+            if document is None:
+                document = {}
+            if isinstance(document, list):  # the decoder takes an array for the fields in their order
+                document = dict(zip(("hash", "layers"), document, strict=False))
+            if not isinstance(document, dict):
+                raise DecodeProblem("json decode error [pos 1]: only encoded map or array can decode into struct")
+            digest = digest_of(document.get("hash"), body)
             layers = []
             for layer in document.get("layers") or []:
-                layers.append({**layer, "hash": parse_digest(layer["hash"]) if layer.get("hash") else ""})
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ApiProblem(400, f"failed to deserialize manifest: json decode error [pos 0]: {error}") from error
+                if not isinstance(layer, dict):
+                    raise DecodeProblem("json decode error [pos 0]: no layer")
+                layers.append({**layer, "hash": digest_of(layer.get("hash"), body)})
+        except DecodeProblem as problem:
+            raise ApiProblem(400, f"failed to deserialize manifest: {problem}") from problem
         if not digest or not layers:
             raise ApiProblem(400, "bogus manifest")
         return {"hash": digest, "layers": layers}
 
-    def _decode_words(self, body: bytes, fallback: str) -> str:
-        """The words of Clair's decoder for a literal that is none, else a general one in its shape."""
-        text = body.decode("utf-8", "replace").strip()
-        start = text[1:].lstrip() if text[:1] in "{[" else text
-        literal = {"n": "null", "t": "true", "f": "false"}.get(start[:1])
-        if literal:
-            offset = text.index(start)
-            got = start[1 : len(literal)]
-            if self._release.since("4.7.0"):
-                return f"json decode error [pos {offset + len(literal)}]: expecting {got}: got {literal[1:]}"
-            return f"json decode error [pos {offset}]: expecting {literal}: got {start[0]}\0{got}"
-        return f"json decode error [pos {len(text)}]: {fallback}"
-
     def _bulk_delete(self, request: Request) -> Answer:
         try:
-            digests = [parse_digest(text) for text in json.loads(request.body)]
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ApiProblem(400, f"failed to deserialize bulk delete: {error}") from error
+            document = decode(request.body, self._release) if request.body[:1] in b"[{" else None
+            if not isinstance(document, (list, dict)):
+                raise DecodeProblem(
+                    "json decode error [pos 1]: only encoded map or array can be decoded into a slice (0)"
+                )
+            digests = [digest_of(entry, request.body) for entry in document]
+        except DecodeProblem as problem:
+            raise ApiProblem(400, f"failed to deserialize bulk delete: {problem}") from problem
         try:
             deleted = self._store.delete_manifests(digests)
         except (DatabaseError, ConnectionFailed) as error:
             raise ApiProblem(500, f"could not delete manifests: {error}") from error
-        return json_answer(deleted or None, _PLAIN)
+        return json_answer(deleted or (None if self._release.since("4.9.0") else []), _PLAIN)
 
     def _index_report_one(self, request: Request) -> Answer:
         if request.method not in ("GET", "DELETE"):
@@ -141,7 +134,7 @@ class IndexerRoutes:
             except (DatabaseError, ConnectionFailed) as error:
                 raise ApiProblem(500, f"unable to delete manifest: {error}") from error
             return Answer(204)
-        content_type = self._content_type(request, "application/vnd.clair.index_report.v1+json")
+        content_type = self._content_type(request, self._versioned("index_report"))
         etag = f'"{self._state}"'
         if etag in request.headers.get("if-none-match", []):
             return Answer(304, b"", [("Content-Type", content_type)])
@@ -156,7 +149,7 @@ class IndexerRoutes:
     def _index_state(self, request: Request) -> Answer:
         if request.method != "GET":
             raise ApiProblem(405, f"method disallowed: {request.method}")
-        content_type = self._content_type(request, "application/vnd.clair.index_state.v1+json")
+        content_type = self._content_type(request, self._versioned("index_state"))
         etag = f'"{self._state}"'
         if etag in request.headers.get("if-none-match", []):
             return Answer(304, b"", [("Content-Type", content_type), ("Etag", etag)])
@@ -165,19 +158,29 @@ class IndexerRoutes:
     def _affected_manifest(self, request: Request) -> Answer:
         if request.method != "POST":
             raise ApiProblem(405, f"method disallowed: {request.method}")
-        content_type = self._content_type(request, "application/vnd.clair.affected_manifests.v1+json")
+        content_type = self._content_type(request, self._versioned("affected_manifests"))
         try:
-            vulnerabilities = json.loads(request.body).get("vulnerabilities") or []
-        except (ValueError, AttributeError) as error:
-            raise ApiProblem(400, f"failed to deserialize vulnerabilities: {error}") from error
+            document = decode(request.body, self._release)
+        except DecodeProblem as problem:
+            raise ApiProblem(400, f"failed to deserialize vulnerabilities: {problem}") from problem
+        vulnerabilities = (document.get("vulnerabilities") if isinstance(document, dict) else None) or []
         try:
             affected = self._indexer.affected(vulnerabilities)
+        except MatchProblem as problem:
+            words = f"received error retrieving affected manifests: {problem}"
+            raise ApiProblem(500, f"could not retrieve affected manifests: {words}") from problem
         except (DatabaseError, ConnectionFailed) as error:
             raise ApiProblem(500, f"could not retrieve affected manifests: {error}") from error
         answer = json_answer(affected, content_type)
         answer.headers = [header for header in answer.headers if header[0] != "Trailer"]
         return answer
 
-    def _content_type(self, request: Request, versioned: str) -> str:
-        # Recorded: a client that accepts anything gets the plain type, so the recorded client asked for JSON.
+    def _versioned(self, name: str) -> str:
+        # The names have underscores since 4.9.0, but a report's always had.
+        if not self._release.since("4.9.0") and name != "index_report":
+            name = name.replace("_", "")
+        return f"application/vnd.clair.{name}.v1+json"
+
+    @staticmethod
+    def _content_type(request: Request, versioned: str) -> str:
         return pick_content_type(request, [versioned, "application/json"])

@@ -14,6 +14,7 @@ from .matcher_store import MatcherStore
 from .matching import Matching
 from .postgres_store import ConnectionFailed, DatabaseError
 from .releases import Release
+from .version_comparison import MatchProblem
 from .service_clients import IndexerClient, ServiceProblem
 
 _ROOT = "/matcher/api/v1/"
@@ -70,7 +71,7 @@ class MatcherRoutes:
             raise ApiProblem(404, f'index report for manifest "{digest}" not found')
         try:
             report = self._matching.report(index_report)
-        except (DatabaseError, ConnectionFailed) as error:
+        except (DatabaseError, ConnectionFailed, MatchProblem) as error:
             raise ApiProblem(500, f"failed to start scan: {error}") from error
         content_type = "application/json"
         if self._release.since("4.9.0"):

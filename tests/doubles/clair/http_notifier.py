@@ -12,6 +12,7 @@ from .http_server import Answer, ApiProblem, Request, json_answer, pick_content_
 from .log_lines import log
 from .notifier_store import NotifierStore
 from .postgres_store import ConnectionFailed, DatabaseError
+from .releases import Release
 
 _ROOT = "/notifier/api/v1/"
 _PAGE_SIZE = 500
@@ -21,7 +22,9 @@ _NOBODY = str(uuid.UUID(int=0))
 class NotifierRoutes:
     """Routes below /notifier/api/v1/."""
 
-    def __init__(self, api: Api, store: NotifierStore) -> None:
+    def __init__(self, api: Api, release: Release, store: NotifierStore) -> None:
+        kind = "notification_page" if release.since("4.9.0") else "notification"
+        self._types = [f"application/vnd.clair.{kind}.v1+json", "application/json"]
         self._store = store
         api.mount(_ROOT, "notificationv1", {f"{_ROOT}notification/": self._notification})
 
@@ -58,9 +61,7 @@ class NotifierRoutes:
                 after = parse_uuid(request.parameter("next"))
             except ValueError as error:
                 raise ApiProblem(400, 'could not parse "next" query param into integer') from error
-        content_type = pick_content_type(
-            request, ["application/vnd.clair.notification_page.v1+json", "application/json"]
-        )
+        content_type = pick_content_type(request, self._types)
         prefix = f"failed to retrieve notifications: notification associated with id {identifier} is malformed: "
         if size < 1:
             raise ApiProblem(500, f"{prefix}bad page size: {size}")

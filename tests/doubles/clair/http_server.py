@@ -110,9 +110,8 @@ class Router:
     """Go's ServeMux: exact paths, and subtrees whose pattern ends in a slash; unclean paths are redirected."""
 
     def __init__(self, release: Release) -> None:
-        # Go 1.22's router (4.8.0): an encoded slash is no separator. Redirects are 307 since Go 1.24 (4.9.0).
+        # The router of Go 1.22, which go.mod asks for since 4.8.0: an encoded slash is no separator.
         self._by_segment = release.since("4.8.0")
-        self._redirect_status = 307 if release.since("4.9.0") else 301
         self._routes: dict[str, Handler] = {}
 
     def add(self, pattern: str, handler: Handler) -> None:
@@ -146,8 +145,8 @@ class Router:
         headers = [("Location", target)]
         if request.method in ("GET", "HEAD"):
             headers.append(("Content-Type", "text/html; charset=utf-8"))
-            body = f'<a href="{target}">{_REASONS[self._redirect_status]}</a>.\n\n'.encode()
-        return Answer(self._redirect_status, body, headers, chunked=False)
+            body = f'<a href="{target}">Moved Permanently</a>.\n\n'.encode()
+        return Answer(301, body, headers, chunked=False)
 
 
 def _cleaned(path: str) -> str:
@@ -247,7 +246,7 @@ def _encode(answer: Answer, name: str, window: int) -> Answer:
         packer = zlib.compressobj(1, zlib.DEFLATED, window)
         data = packer.compress(answer.body) + packer.flush()
     headers = [("Content-Encoding", name), *answer.headers]
-    if not any(key == "Trailer" for key, _ in headers):
+    if ("X-Content-Type-Options", "nosniff") not in headers:  # error answers set the trailer, others add to it
         headers.append(("Trailer", "Clair-Error"))
     return Answer(answer.status, data, headers, answer.chunked)
 

@@ -63,7 +63,7 @@ class IndexerStore:
         rows = self._database.query(
             "SELECT scan_result FROM indexreport JOIN manifest ON manifest.id = manifest_id WHERE hash = $1", [digest]
         )
-        return json.loads(rows[0][0]) if rows else None
+        return _in_order(json.loads(rows[0][0])) if rows else None
 
     def persist_manifest(self, manifest: dict[str, Any]) -> None:
         """Insert the manifest, its layers and their order."""
@@ -240,6 +240,32 @@ class IndexerStore:
 
     def _all_scanners(self) -> str:
         return _array(self._scanner_ids.values())
+
+
+_REPORT_ORDER = ("manifest_hash", "state", "packages", "distributions", "repository", "environments", "success", "err")
+_PACKAGE_ORDER = ("id", "name", "version", "kind", "source", "normalized_version", "module", "arch", "cpe")
+_ENVIRONMENT_ORDER = ("package_db", "introduced_in", "distribution_id", "repository_ids")
+
+
+def _in_order(report: dict[str, Any]) -> dict[str, Any]:
+    """Put a report's keys into Clair's order; PostgreSQL's jsonb keeps an order of its own."""
+    ordered = _sorted(report, _REPORT_ORDER)
+    for package in ordered["packages"].values():
+        if "source" in package:
+            package["source"] = _sorted(package["source"], _PACKAGE_ORDER)
+    ordered["packages"] = {key: _sorted(value, _PACKAGE_ORDER) for key, value in ordered["packages"].items()}
+    ordered["distributions"] = {
+        key: _sorted(value, ("id", "did", *_DISTRIBUTION_COLUMNS)) for key, value in ordered["distributions"].items()
+    }
+    ordered["environments"] = {
+        key: [_sorted(entry, _ENVIRONMENT_ORDER) for entry in value] for key, value in ordered["environments"].items()
+    }
+    return ordered
+
+
+def _sorted(value: dict[str, Any], order: tuple[str, ...]) -> dict[str, Any]:
+    known = {name: value[name] for name in order if name in value}
+    return {**known, **value}
 
 
 def _array(numbers: Any) -> str:

@@ -117,10 +117,16 @@ class Indexer:
                 spool.close()
 
     def _scan_one(self, digest: str, spool: Any) -> Findings:
+        if spool.seek(0, 2) == 0 and not self._release.since("4.7.0"):
+            raise IndexProblem(f"failed to fetch layers: {self._fetch_words(digest, FetchProblem('EOF'))}")
         try:
             layer = Layer(spool)
         except LayerFormatProblem as problem:
-            raise IndexProblem(f"failed to fetch layers: fetcher: encountered errors: {problem}", 400) from problem
+            words = f"claircore: layer {digest}: unable to create fs.FS: {problem}"
+            text = f"fetcher: encountered errors: {words}"
+            if not self._release.since("4.7.0"):
+                text = self._fetch_words(digest, FetchProblem(problem))
+            raise IndexProblem(f"failed to fetch layers: {text}", 400) from problem
         try:
             self._mapping.check()
             return scan_layer(layer, self._release)
@@ -181,7 +187,7 @@ class Indexer:
     def affected(self, vulnerabilities: list[dict[str, Any]]) -> dict[str, Any]:
         """Say which manifests hold a package that one of these vulnerabilities affects."""
         manifests: dict[str, list[str]] = {}
-        by_id = {str(entry.get("id", "")): entry for entry in vulnerabilities}
+        by_id = {str(entry.get("id", "")): self._complete(entry) for entry in vulnerabilities}
         for identifier, entry in by_id.items():
             distribution = entry.get("distribution") or {}
             distribution_id = None
@@ -192,13 +198,31 @@ class Indexer:
             hashes: set[str] = set()
             for package_id, version in self._store.packages_named((entry.get("package") or {}).get("name", "")):
                 did = distribution.get("did") or distribution.get("name") or ""
-                if version_comparison.is_vulnerable(did, version, entry.get("fixed_in_version", "")):
+                if version_comparison.is_vulnerable(did, version, entry.get("fixed_in_version", ""), self._release):
                     hashes.update(self._store.manifests_with(package_id, distribution_id))
             for digest in hashes:
                 manifests.setdefault(digest, []).append(identifier)
         for identifiers in manifests.values():
             identifiers.sort(key=lambda one: -_severity_rank(by_id[one]))
         return {"vulnerabilities": by_id, "vulnerable_manifests": manifests}
+
+    def _complete(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Fill in what Clair's own type writes for an absent field."""
+        result: dict[str, Any] = {name: entry.get(name) or "" for name in ("id", "updater", "name", "description")}
+        result["issued"] = entry.get("issued") or "0001-01-01T00:00:00Z"
+        result.update({name: entry.get(name) or "" for name in ("links", "severity")})
+        result["normalized_severity"] = entry.get("normalized_severity") or "Unknown"
+        for name in ("package", "distribution", "repository"):
+            if entry.get(name) is not None:
+                result[name] = dict(entry[name])
+        if self._release.since("4.9.0"):
+            for name in ("package", "repository"):
+                if name in result:
+                    result[name].setdefault("cpe", "")
+            if "package" in result:
+                result["package"].setdefault("normalized_version", "")
+        result["fixed_in_version"] = entry.get("fixed_in_version") or ""
+        return result
 
 
 _CONTROLLER = "indexer/controller/Controller.Index"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import tarfile
 from typing import BinaryIO
@@ -23,10 +24,15 @@ class Layer:
         self._members: dict[str, tarfile.TarInfo] = {}
         size = spool.seek(0, 2)
         spool.seek(0)
-        if size == 0:  # an empty layer is a layer
+        if size == 0:
             return
         if size < tarfile.BLOCKSIZE:
             raise LayerFormatProblem("tarfs: error finding segments: unexpected EOF at 0: EOF")
+        magic = spool.read(tarfile.BLOCKSIZE)[257:263]
+        if magic not in (b"ustar\x00", b"ustar "):
+            words = json.dumps(magic.decode("latin-1")).replace("\\u00", "\\x")
+            raise LayerFormatProblem(f"tarfs: error finding segments: bad block at 0: got magic {words}")
+        spool.seek(0)
         try:
             self._archive = tarfile.open(fileobj=spool, mode="r:")
             for member in self._archive:

@@ -43,7 +43,7 @@ def fetch_layer(layer: dict[str, Any], release: Release, airgap: bool) -> Binary
         if response.status != 200:
             start = response.read(256)
             quoted = json.dumps(start.decode("utf-8", "replace"))
-            prefix = "" if release.since("4.7.0") else "fetcher: "
+            prefix = "" if release.since("4.8.0") else "fetcher: "
             raise FetchProblem(
                 f"{prefix}unexpected status code: {response.status} {response.reason} (body starts: {quoted})"
             )

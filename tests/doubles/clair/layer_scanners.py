@@ -175,42 +175,46 @@ def _scan_dpkg(layer: Layer, release: Release) -> list[Package]:
         if status is None or not layer.is_directory(f"{folder}/info" if folder else "info"):
             continue
         found += _read_dpkg(layer, folder, status, release)
-    return sorted(found, key=lambda package: (package.name, package.version))
+    return found
 
 
 def _read_dpkg(layer: Layer, folder: str, status: bytes, release: Release) -> list[Package]:
     database = f"{folder}/status" if folder else "status"
+    found: list[Package] = []
     binaries: dict[str, Package] = {}
+    sources: dict[str, str] = {}
     for entry in _paragraphs(status.decode("utf-8", "replace")):
         words = entry.get("status", "").split()
-        if "installed" not in words or (release.since("4.7.0") and "ok" not in words):
+        if release.since("4.6.1") and not ("installed" in words and "ok" in words):
             continue
         name, version, arch = entry.get("package", ""), entry.get("version", ""), entry.get("architecture", "")
-        if release.since("4.7.4") and not (name and version and arch):
+        if release.since("4.8.0") and not (name and version and arch):
             if any(key in entry for key in ("port-version", "default-features", "feature")):
                 return []
             raise ScanProblem(
                 f'unable to parse status file "{database}": dpkg: invalid package: missing required fields '
                 f'(Package: "{name}", Version: "{version}")'
             )
-        source, _, source_version = entry.get("source", "").partition(" ")
-        binaries[name] = Package(
-            scanner="dpkg",
-            name=name,
-            version=version,
-            arch=arch,
-            database=database,
-            source_name=source or name,
-            source_version=source_version.strip("()") or version,
-            source_kind="source",
-        )
+        package = Package(scanner="dpkg", name=name, version=version, arch=arch, database=database)
+        source = entry.get("source", "")
+        if release.since("4.7.4"):  # `Source: NAME (VERSION)`; without it the binary's own name
+            source, _, source_version = (source or name).partition(" ")
+            package.source_name = source
+            package.source_version = sources.setdefault(source, source_version.strip("()") or version)
+            package.source_kind = "source"
+        elif source:
+            package.source_name, package.source_version, package.source_kind = source, version, "source"
+        found.append(package)
+        binaries[name] = package
     prefix = f"{folder}/info/" if folder else "info/"
     for path in layer.paths():
         if path.startswith(prefix) and path.endswith(".md5sums"):
-            package = binaries.get(path[len(prefix) : -len(".md5sums")].partition(":")[0])
-            if package:
-                package.repository_hint = hashlib.md5(layer.read(path) or b"").hexdigest()
-    return list(binaries.values())
+            owner = binaries.get(path[len(prefix) : -len(".md5sums")].partition(":")[0])
+            if owner:
+                owner.repository_hint = hashlib.md5(layer.read(path) or b"").hexdigest()
+    if release.since("4.7.4"):  # one entry for each name, in order
+        return sorted(binaries.values(), key=lambda package: (package.name, package.version))
+    return found
 
 
 def _scan_distroless(layer: Layer) -> list[Package]:
@@ -219,7 +223,7 @@ def _scan_distroless(layer: Layer) -> list[Package]:
         folder, _, name = path.rpartition("/")
         if not folder.endswith("status.d") or not name or layer.is_directory(path):
             continue
-        for entry in _paragraphs((layer.read(path) or b"").decode("utf-8", "replace")):
+        for entry in _paragraphs((layer.read(path) or b"").decode("utf-8", "replace") + "\n\n"):
             if not entry.get("package"):
                 continue
             source = entry.get("source", "")

@@ -10,7 +10,7 @@ import time
 from datetime import datetime, timezone
 
 _LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3, "fatal": 4, "panic": 5}
-_WORDS = {"debug": ("33", "DBG"), "info": ("32", "INF"), "warn": ("31", "WRN"), "error": ("31", "ERR")}
+_WORDS = {"debug": ("33", "DBG"), "info": ("32", "INF"), "warn": ("33", "WRN"), "error": ("31", "ERR")}
 _lock = threading.Lock()
 _minimum = 1
 _console = ""  # "", "old" or "modern": the look of zerolog's console writer

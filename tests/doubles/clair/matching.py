@@ -40,7 +40,9 @@ class Matching:
                 found = []
                 for pair in dict.fromkeys(_names(package)):
                     for row in by_name.get(pair, []):
-                        if version_comparison.is_vulnerable(distribution["did"], package["version"], row[_FIXED] or ""):
+                        if version_comparison.is_vulnerable(
+                            distribution["did"], package["version"], row[_FIXED] or "", self._release
+                        ):
                             found.append(row)
                 for row in found:
                     vulnerabilities[row[0]] = vulnerability_json(row, self._release)

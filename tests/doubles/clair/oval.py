@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from typing import Any
 
 from .feeds import FeedProblem
 
+_VERSION = re.compile(r"([0-9]+:)?[-_A-Za-z0-9.+:~]+(-[A-Za-z0-9+.~]+)?")
+
 
 def read_dpkg_definitions(body: bytes) -> list[dict[str, Any]]:
-    """Return one vulnerability per definition and dpkg test in it.
+    """Return one vulnerability for each dpkg test of each definition; `package_name` is the source package.
 
     Raises:
         FeedProblem: the document is no XML.
@@ -18,40 +22,45 @@ def read_dpkg_definitions(body: bytes) -> list[dict[str, Any]]:
         root = ElementTree.fromstring(body)
     except ElementTree.ParseError as error:
         raise FeedProblem(f"debian: unable to decode OVAL document: {error}") from error
-    tests, objects, states = {}, {}, {}
-    for element in root.iter():
-        tag = _local(element.tag)
-        if tag == "dpkginfo_test":
-            tests[element.get("id")] = element
-        elif tag == "dpkginfo_object":
-            objects[element.get("id")] = _text(element, "name")
-        elif tag == "dpkginfo_state":
-            states[element.get("id")] = _text(element, "evr")
+    tests = {element.get("id"): element for element in _all(root, "dpkginfo_test")}
+    objects = {element.get("id"): _text(element, "name") for element in _all(root, "dpkginfo_object")}
+    states = {element.get("id"): _text(element, "evr") for element in _all(root, "dpkginfo_state")}
     found = []
-    for definition in (element for element in root.iter() if _local(element.tag) == "definition"):
-        title = (_text(definition, "title") or "").split(" ")[0]
-        links = " ".join(
-            element.get("ref_url", "") for element in definition.iter() if _local(element.tag) == "reference"
-        ).strip()
-        for criterion in (element for element in definition.iter() if _local(element.tag) == "criterion"):
+    for definition in _all(root, "definition"):
+        entry = {
+            "name": _text(definition, "title") or "",
+            "description": _text(definition, "description") or "",
+            "links": _links(definition),
+            "normalized_severity": "Unknown",
+        }
+        for criterion in _all(definition, "criterion"):
             test = tests.get(criterion.get("test_ref"))
             if test is None:
                 continue
-            name = next((objects.get(part.get("object_ref")) for part in test if part.get("object_ref")), None)
-            fixed = next((states.get(part.get("state_ref")) for part in test if part.get("state_ref")), "")
-            if name:
-                found.append(
-                    {
-                        "name": title,
-                        "description": _text(definition, "description") or "",
-                        "links": links,
-                        "normalized_severity": "Unknown",
-                        "package_name": name,
-                        "package_kind": "binary",
-                        "fixed_in_version": (fixed or "").removeprefix("0:"),
-                    }
-                )
+            package = _referred(test, "object", "object_ref", objects)
+            fixed: str | None = ""
+            if any(_local(part.tag) == "state" for part in test):
+                fixed = _referred(test, "state", "state_ref", states)
+            if package and fixed is not None and (not fixed or _VERSION.fullmatch(fixed)):
+                found.append({**entry, "package_name": package, "fixed_in_version": fixed})
     return found
+
+
+def _links(definition: ElementTree.Element) -> str:
+    links = [element.get("ref_url", "") for element in _all(definition, "reference")]
+    links += [(element.text or "").strip() for element in _all(definition, "ref")]
+    return " ".join(dict.fromkeys(link for link in links if link))
+
+
+def _referred(test: ElementTree.Element, kind: str, attribute: str, table: dict[Any, str | None]) -> str | None:
+    for part in test:
+        if _local(part.tag) == kind:
+            return table.get(part.get(attribute))
+    return None
+
+
+def _all(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
+    return (child for child in element.iter() if _local(child.tag) == name)
 
 
 def _local(tag: Any) -> str:
@@ -59,7 +68,7 @@ def _local(tag: Any) -> str:
 
 
 def _text(element: ElementTree.Element, name: str) -> str | None:
-    for child in element.iter():
-        if _local(child.tag) == name and child.text:
+    for child in _all(element, name):
+        if child.text:
             return child.text.strip()
     return None

@@ -158,7 +158,10 @@ class RegistryClient:
         try:
             return http_client.request("GET", url, sent)
         except http_client.RequestFailed as error:
-            raise RegistryProblem(str(error)) from error
+            words = str(error)
+            if url.endswith("/v2/") and self.reference.scheme == "http":  # HTTPS is tried first, and fails likewise
+                words = f"{words.replace('http://', 'https://', 1)}; {words}"
+            raise RegistryProblem(words) from error
 
     def _log_in(self) -> None:
         with self._get(f"{self.reference.base}/v2/", {}) as response:

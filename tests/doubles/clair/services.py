@@ -186,7 +186,7 @@ class Services:
         self._has_notifier = True
         self._starts.append(notifier.start)
         self._stops.append(notifier.stop)
-        self._mounts.append(lambda api: NotifierRoutes(api, store) and None)
+        self._mounts.append(lambda api: NotifierRoutes(api, self._release, store) and None)
 
 
 def wait_for_ready_delay(seconds: float, stopping: threading.Event) -> None:

@@ -28,13 +28,15 @@ def sign(key: bytes, issuer: str) -> str:
     return f"{head}.{body}.{_encode(hmac.digest(key, f'{head}.{body}'.encode(), 'sha256'))}"
 
 
-def accepts(key: bytes, issuers: list[str], authorization: str) -> bool:
-    """Say whether an Authorization header carries a token that this service takes."""
+def accepts(key: bytes, issuers: list[str], authorization: str, padding: bool = True) -> bool:
+    """Say whether an Authorization header carries a token that this service takes; older releases refuse base64 padding."""
     scheme, space, token = authorization.partition(" ")
     if scheme != "Bearer" or not space:
         return False
     try:
         head, body, signature = "".join(token.split()).split(".")
+        if "=" in token and not padding:
+            return False
         header, claims = json.loads(_decode(head)), json.loads(_decode(body))
         algorithm = _ALGORITHMS.get(header.get("alg"))
         if algorithm is None or header.get("crit"):
@@ -68,6 +70,7 @@ def _encode(data: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    if "=" in text or not _BASE64.fullmatch(text):
+    text = text.rstrip("=")
+    if not _BASE64.fullmatch(text):
         raise ValueError("no base64url")
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

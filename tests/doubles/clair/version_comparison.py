@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from .releases import Release
+
 _APK = re.compile(
     r"^(?P<numbers>\d+(?:\.\d+)*)(?P<letter>[a-z]?)"
     r"(?P<suffixes>(?:_(?:alpha|beta|pre|rc|cvs|svn|git|hg|p)\d*)*)(?:~[0-9a-f]+)?(?:-r(?P<revision>\d+))?$"
@@ -12,18 +14,32 @@ _APK = re.compile(
 _APK_SUFFIXES = {"alpha": -4, "beta": -3, "pre": -2, "rc": -1, "cvs": 1, "svn": 2, "git": 3, "hg": 4, "p": 5}
 
 
-def is_vulnerable(distribution: str, installed: str, fixed: str) -> bool:
-    """Say whether `installed` is affected; no fixed version means yes, `0` means not affected."""
+class MatchProblem(Exception):
+    """A version that the original's matcher gives up on; the whole report fails then."""
+
+
+def is_vulnerable(distribution: str, installed: str, fixed: str, release: Release) -> bool:
+    """Say whether `installed` is affected; no fixed version means yes, `0` means not affected.
+
+    Raises:
+        MatchProblem: before 4.7.0, Debian data without a fixed version.
+    """
     if distribution in ("alpine", "Alpine Linux"):
-        if fixed in ("", "0"):
-            return fixed == ""
+        if fixed == "0":
+            return False
+        if not fixed:
+            return release.since("4.7.0")
         try:
             return compare_apk(installed, fixed) < 0
         except ValueError:
             return False
     if distribution in ("debian", "Debian GNU/Linux", "ubuntu", "Ubuntu"):
+        if not release.since("4.7.0"):
+            if not fixed:
+                raise MatchProblem("upstream_version is empty")
+            return fixed == "0" or compare_dpkg(installed, fixed) < 0
         if fixed in ("", "0"):
-            return fixed == ""
+            return not fixed
         return compare_dpkg(installed, fixed) < 0
     return False
 

@@ -24,7 +24,9 @@ PARTS = {
     "help": ("startup", False),
     "up": ("starting", True),
     "scan": ("scanning", True),
+    "fleet": ("fleet", True),
     "memory": ("memory", False),
+    "fleet-memory": ("fleet_memory", False),
     "tests": ("testing", False),
 }
 

@@ -244,7 +244,7 @@ def measure() -> list[Row]:
         rows = []
         with serving(registry(address, served, files)) as port, serving(edge(ports[0], digest)):
             for form in ("table", "json"):
-                command = [project / "clair", "scan", "--format", form, f"{address}:{port}/{SAMPLE}"]
+                command: list[str | Path] = [project / "clair", "scan", "--format", form, f"{address}:{port}/{SAMPLE}"]
                 size, seconds = peak_memory(command, environment, folder / f"report.{form}")
                 rows.append(
                     Row(

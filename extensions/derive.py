@@ -25,6 +25,10 @@ UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 FEED_AGE_HOURS = 24
 PACK_AGE_HOURS = 30 * 24  # an air-gapped deployment gets its feeds by hand
 MEBIBYTES_PER_GIBIBYTE = 1024
+# Export and import hold one feed at a time in memory, as the matcher does; Go's collector keeps below this share of the limit.
+GO_MEMORY_SHARE = 0.9
+# For feeds as JSON while a pack is made; about 3.3 million records of Red Hat's feed come to several GiB.
+FEED_SPOOL_GIB = 24
 CLAIR_SERVICES = ("indexer", "matcher", "notifier")
 NEEDED_ISSUERS = ("clairctl", "clair-notifier")  # ./clair and clairctl; the receiver and direct deliveries
 
@@ -47,6 +51,8 @@ def derive(answers: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
             **{key: str(value) if key == "date" else value for key, value in release.items()},
         },
         "images": images,
+        "import_image": images.get("clair-import", images["clair"]),
+        "feed_tools": _feed_tools(services["matcher"]),
         "services": services,
         "upstreams": {name: _upstreams(name, services[name], answers) for name in CLAIR_SERVICES if name in services},
         "database": database,
@@ -72,12 +78,26 @@ def _images(answers: Mapping[str, Any], catalogue: Catalogue, version: str) -> d
         "clair-database": f"{components['postgres']['image']}:{majors[major]['tag']}",
         "traefik": f"{components['traefik']['image']}:{components['traefik']['tag']}",
         "receiver": f"{components['receiver']['image']}:{components['receiver']['tag']}",
+        "registry": f"{components['registry']['image']}:{components['registry']['tag']}",
     }
+    if import_release := catalogue.release(version)["import_release"]:
+        images["clair-import"] = f"{catalogue.clair['image']}:{import_release}"
     if answers["notifier_delivery"] != "bundled":
         del images["receiver"]
     if mirror := answers["image_mirror"].rstrip("/"):
         images = {name: f"{mirror}/{image.split('/', 1)[1]}" for name, image in images.items()}
     return images
+
+
+def _feed_tools(matcher: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits of the containers that export and import feeds: as much as the matcher, which parses the same."""
+    memory = matcher["memory"]
+    return {
+        "memory": memory,
+        "go_memory": math.floor(memory * GO_MEMORY_SHARE),
+        "cpus": matcher["cpus"],
+        "spool_gib": FEED_SPOOL_GIB,
+    }
 
 
 def _services(answers: Mapping[str, Any], catalogue: Catalogue, release: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,7 +280,8 @@ def _proxy(answers: Mapping[str, Any], services: Mapping[str, Any]) -> dict[str,
         if services.get(name, {}).get("replicas", 1) > 1
         for number in range(1, services[name]["replicas"] + 1)
     ]
-    exceptions = ["localhost", "127.0.0.1", "::1", *inside, *replicas]
+    # `registry` exempts NAME.registry, the name under which the indexer meets the registry of one `scan-local`.
+    exceptions = ["localhost", "127.0.0.1", "::1", *inside, "registry", *replicas]
     if answers["database_mode"] == "external":
         exceptions.append(answers["database_host"])
     exceptions += answers.get("proxy_exceptions", []) if url else []
@@ -318,7 +339,10 @@ def _commands(answers: Mapping[str, Any], values: Mapping[str, Any], catalogue: 
             "operations_address": "127.0.0.1",
             "operations_port": values["edge"]["operations_port"],
         },
-        "services": {name: {"replicas": service["replicas"]} for name, service in values["services"].items()},
+        "services": {
+            name: {key: service[key] for key in ("replicas", "request_concurrency") if key in service}
+            for name, service in values["services"].items()
+        },
         "size": values["size"],
         "feeds": {
             "offline": feeds["offline"],
@@ -326,6 +350,7 @@ def _commands(answers: Mapping[str, Any], values: Mapping[str, Any], catalogue: 
             "enrichment": feeds["enrichment"],
             "period_hours": FEED_PERIOD_HOURS,
             "max_age_hours": PACK_AGE_HOURS if feeds["offline"] else FEED_AGE_HOURS,
+            "tools": {"memory_mib": values["feed_tools"]["memory"], "spool_gib": values["feed_tools"]["spool_gib"]},
             "catalogue": feeds["catalogue"],
             "os_package_databases": feeds["os_package_databases"],
         },

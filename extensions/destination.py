@@ -12,12 +12,20 @@ __all__ = ["NOTHING", "destination_problem", "kept_if_present"]
 ANSWERS_FILE = ".copier-answers.yml"
 # A new, empty repository of a hosting service holds these; they stay as they are.
 WELCOME = ("README.md", "LICENSE")
+OUR_README = re.compile(r"# .+: Clair \d")  # how the rendered README.md begins
 NOTHING = "/-"  # a pattern that matches no file of this template
 
 
 def kept_if_present(folder: Path) -> str:
-    """Return the pattern of files that a first render leaves alone: README.md if the destination has one of its own."""
-    return "/README.md" if (folder / "README.md").exists() and not (folder / ANSWERS_FILE).exists() else NOTHING
+    """Return the pattern of files that stay as they are: README.md, if the one there was not rendered by this template."""
+    readme = folder / "README.md"
+    if not readme.exists():
+        return NOTHING
+    try:
+        rendered = OUR_README.match(readme.read_text(encoding="utf-8")) and (folder / ANSWERS_FILE).exists()
+    except (OSError, ValueError):
+        rendered = False
+    return NOTHING if rendered else "/README.md"
 
 
 def destination_problem(folder: Path, overwrite: bool, template: Path) -> str | None:

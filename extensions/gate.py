@@ -59,14 +59,14 @@ class Gate(ContextHook):
         questions = catalogue.read_yaml(ROOT / "copier.yml")
         self.questions = {name: spec for name, spec in questions.items() if not name.startswith("_")}
         self.checked_project = False
-        self.kept = destination.NOTHING
+        self.kept_files: str | None = None
         environment.globals.update(
             catalogue=self.catalogue,
             machine_architecture=MACHINES.get(platform.machine(), platform.machine()),
             asked=self.asked,
             problem=self.problem,
             derived=self.derived,
-            kept_if_present=lambda: self.kept,
+            kept_if_present=self.kept_if_present,
         )
 
     @pass_context
@@ -101,6 +101,11 @@ class Gate(ContextHook):
         """Return, as JSON, what the templates print; nothing else decides there."""
         return json.dumps(derive.derive(self._answers(context), self.catalogue))
 
+    @pass_context
+    def kept_if_present(self, context: Context) -> str:
+        """Return the pattern of files in the destination that stay as they are."""
+        return self._kept_files(context["_copier_conf"])
+
     def hook(self, context: dict[str, Any]) -> None:
         """Check the destination and, on request, the registries: once, when rendering begins and before the first file."""
         if context.get("_copier_phase") != "render" or self.checked_project:
@@ -109,7 +114,7 @@ class Gate(ContextHook):
         conf = context["_copier_conf"]
         if _is_internal_render(conf):
             return
-        self.kept = destination.kept_if_present(Path(conf["dst_path"]))  # now: later the answers file is there as well
+        self._kept_files(conf)
         if reason := destination.destination_problem(
             Path(conf["dst_path"]), bool(conf["overwrite"]), ROOT / "template"
         ):
@@ -118,6 +123,12 @@ class Gate(ContextHook):
             images = context["deployment"]["images"]
             if reason := image_check.image_problem(images.values(), context["architecture"]):
                 raise UserMessageError(reason)
+
+    def _kept_files(self, conf: Mapping[str, Any]) -> str:
+        """Decide once, before the first file is written: later the answers file stands there as well."""
+        if self.kept_files is None:
+            self.kept_files = destination.kept_if_present(Path(str(conf["dst_path"])))
+        return self.kept_files
 
     def _refuse_unknown(self, passed: Mapping[str, Any]) -> None:
         askable = [name for name, spec in self.questions.items() if spec.get("when") is not False]

@@ -32,6 +32,7 @@ MIRROR = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:(?P<port>[0-9]{1,5}))?(/[a
 EMAIL = re.compile(rf"[A-Za-z0-9._+-]{{1,64}}@{HOST_LABEL}(\.{HOST_LABEL})+")
 ISSUER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TEXT = re.compile(r"[!-~]*")  # ASCII without spaces and control characters
+NETLOC = re.compile(r"(\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))(:[0-9]+)?")
 URL_PATH = re.compile(r"[A-Za-z0-9._~/%-]*")
 
 TARGET_SCHEMES = {"webhook": ("http", "https"), "amqp": ("amqp", "amqps"), "stomp": ("stomp",)}
@@ -259,10 +260,10 @@ def _url_reason(value: str, schemes: tuple[str, ...], example: str, secret_file:
         return f"is no {' or '.join(schemes)} URL: {form}"
     if port is not None and port not in PORTS:
         return _port_reason()
-    bracketed = parts.netloc.startswith("[")
-    if not (_is_address(parts.hostname) if bracketed else HOSTNAME.fullmatch(parts.hostname)):
+    place = NETLOC.fullmatch(parts.netloc)
+    if not place or not (_is_address(place["v6"]) if place["v6"] else HOSTNAME.fullmatch(place["host"])):
         return f"is no URL: {form}"
-    if parts.netloc.endswith(":") or not URL_PATH.fullmatch(parts.path):
+    if not URL_PATH.fullmatch(parts.path):
         return f"is no URL: {form}"
     return None
 

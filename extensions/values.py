@@ -56,6 +56,11 @@ def shown(value: Any) -> str:
     return f"'{text[:SHOWN_LENGTH]}…'" if len(text) > SHOWN_LENGTH else f"'{text}'"
 
 
+def _may_hold_a_user(text: str) -> bool:
+    """True for `user:password@host` and `scheme://user@host`, false for an e-mail address."""
+    return "//" in text or bool(re.match(r"[^/@\s]*:[^/\s]*@", text))
+
+
 def split_list(value: Any) -> list[str]:
     """Return the items of a list answer, which may also be written with commas."""
     if isinstance(value, str):

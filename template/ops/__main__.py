@@ -62,9 +62,10 @@ def main(argv: "list[str]") -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # `./clair logs | head`: the reader has what it wanted. The descriptor is replaced so that Python's own flush is quiet.
+        # `./clair logs | head`: nobody reads the rest, so nobody has the whole answer. The descriptor is replaced so that
+        # Python's own flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return UNDECIDED
     except SyntaxError as error:
         # An update left conflict markers in a module of ours; everything else would have failed its tests.
         place = f"ops/{(error.filename or '').rpartition('/')[2]}:{error.lineno}"

@@ -221,7 +221,7 @@ def local_images(images: Sequence[str]) -> Dict[str, Optional[str]]:
     if not images:
         return {}
     with ThreadPoolExecutor(len(images)) as pool:
-        return dict(zip(images, pool.map(_architecture, images)))  # noqa: B905 - Python 3.9 has no strict
+        return dict(zip(images, pool.map(_architecture, images)))
 
 
 def _architecture(image: str) -> Optional[str]:

@@ -111,18 +111,18 @@ def image_manifest(document: Object, image: str) -> ImageManifest:
     return ImageManifest(digests[0], tuple(digests[1:]))
 
 
-def config_platform(document: Object, image: str, wanted: Platform) -> Platform:
-    """Return the platform a single image was built for, if it is `wanted`.
+def config_platform(document: Object, image: str, wanted: Optional[Platform] = None) -> Platform:
+    """Return the platform a single image was built for, if it is `wanted` (None: whatever it is).
 
     Raises Problem (2) if it is another one, or if the configuration does not say.
     """
     found = _platform(document)
     if found is None:
         raise Problem(
-            f"no image for {wanted}, {image}: its configuration names no platform",
+            f"no image for {wanted or 'any platform'}, {image}: its configuration names no platform",
             f"docker manifest inspect -v {image}",
         )
-    if choose_entry([IndexEntry("", found)], wanted) is None:
+    if wanted is not None and choose_entry([IndexEntry("", found)], wanted) is None:
         raise no_platform(image, wanted, [IndexEntry("", found)])
     return found
 

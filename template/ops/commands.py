@@ -28,7 +28,20 @@ GROUPS = (
     ),
     (
         "Scan",
-        (("scan", "scan_image", "main", "scan an image and decide"),),
+        (
+            ("scan", "scan_image", "main", "scan an image and decide"),
+            ("scan-local", "scan_local", "main", "scan an image that is only in the local Docker"),
+            ("fleet", "scan_fleet", "main", "scan every image of a list and say what changed"),
+        ),
+    ),
+    (
+        "Feeds",
+        (
+            ("feeds", "show_feeds", "main", "show the age and state of the feeds that were asked for"),
+            ("wait", "wait_feeds", "main", "wait until the feeds are loaded"),
+            ("feeds-export", "export_feeds", "main", "load the feeds here and pack them into one file"),
+            ("feeds-import", "import_feeds", "main", "bring a pack's feeds into the database"),
+        ),
     ),
     (
         "Operate",
@@ -48,7 +61,7 @@ def help_text() -> str:
     lines = ["usage: ./clair COMMAND [OPTIONS]", ""]
     for title, rows in GROUPS:
         lines.append(title)
-        lines.extend(f"  {name:<10} {text}" for name, _, _, text in rows)
+        lines.extend(f"  {name:<12} {text}" for name, _, _, text in rows)
         lines.append("")
     lines.append("./clair COMMAND --help lists its options.")
     lines.append(

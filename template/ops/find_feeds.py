@@ -61,7 +61,8 @@ def find_feeds(
             covers.append(_language(name, counts[kind, name], feeds, updaters))
     if lost:
         databases = sorted({printable(place or "?", 60) for place in lost.values()})
-        reason = f"{len(lost)} packages ({', '.join(databases[:3])}) are of no distribution that Clair recognises"
+        number = "1 package is" if len(lost) == 1 else f"{len(lost)} packages are"
+        reason = f"{number} of no distribution that Clair recognises ({', '.join(databases[:3])})"
         covers.append(Cover("unknown distribution", "unrecognised", len(lost), reason=reason))
     return covers
 

@@ -5,99 +5,98 @@ Pure. Names and versions come from images and feeds: they are printed without co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timezone
-from typing import Optional
+from collections.abc import Iterator, Sequence
 
-from .find_feeds import Cover
-from .judge_report import CLEAN, SEVERITIES, UNDECIDED_VERDICT, Finding
-from .match_updaters import FRESH, duration
+from .compare_platforms import ABSENT, Difference, compare_platforms
+from .describe_result import counts_text, cover_text, facts, headline, standing, summary, timestamp
+from .judge_report import SEVERITIES, UNDECIDED_VERDICT, Finding
 from .parse_reference import printable
+from .report import Report
 from .run_scan import Result
+
+__all__ = ["format_table", "summary", "table_report", "timestamp"]
 
 HEADINGS = ("SEVERITY", "PACKAGE", "INSTALLED", "FIXED", "ID")
 COLUMN_LIMIT = 50
 
 
+def table_report(report: Report) -> Iterator[str]:
+    """Yield the whole text: one table, or one for each platform and the differences between them."""
+    for result in report.results:
+        for line in format_table(result, report.release):
+            yield f"{line}\n"
+        if report.whole:
+            yield "\n"
+    if report.whole:
+        yield from _differences(report)
+        yield f"ALL PLATFORMS {headline(report)}\n"
+
+
 def format_table(result: Result, release: str) -> Iterator[str]:
-    """Yield the lines of the table without their ends."""
-    image, verdict = result.image, result.verdict
-    yield f"image     {image.name}"
-    yield f"digest    {image.digest}"
-    yield f"platform  {image.platform}"
-    yield f"clair     {release}"
-    yield f"time      {timestamp(result.finished_at)}"
+    """Yield the lines of one result without their ends."""
+    verdict = result.verdict
+    for name, text in facts(result, release):
+        yield f"{name:<10}{text}"
     for number, cover in enumerate(verdict.covers):
-        yield f"{'feeds' if number == 0 else '':<10}{_cover(cover, result.finished_at)}"
+        yield f"{'feeds' if number == 0 else '':<10}{cover_text(cover, result.finished_at)}"
         for note in cover.notes:
             yield f"{'':<12}note: {note}"
-    if not verdict.covers:
+    if result.report and not verdict.covers:
         yield "feeds     none answers: the report names no distribution and no language"
-    yield ""
-    if verdict.findings:
-        yield from _rows(verdict.findings)
-        if any(finding.by_score for finding in verdict.findings):
-            yield "* Clair knows no severity; the CVSS base score decides"
+    for note in verdict.notes:
+        yield f"note      {note}"
+    if result.report:
         yield ""
-    counts = ", ".join(f"{number} {name.lower()}" for name, number in verdict.counts.items())
-    yield f"{len(verdict.findings)} findings in {verdict.packages} packages: {counts}"
+        if verdict.findings:
+            yield from _findings(verdict.findings)
+            yield ""
+        yield counts_text(result)
     yield f"VERDICT {verdict.verdict}: {summary(result)}"
     if verdict.verdict == UNDECIDED_VERDICT:
         for reason in verdict.reasons:
             yield f"  - {reason}"
+    for sentence in verdict.expired:
+        yield f"  - {sentence}"
 
 
-def summary(result: Result) -> str:
-    """Return in a few words what the verdict says of the findings."""
-    verdict, limit = result.verdict, result.options.fail_on
-    if verdict.verdict == UNDECIDED_VERDICT:
-        number = len(verdict.reasons)
-        return f"{number} reason{'' if number == 1 else 's'} why nothing can be said for certain"
-    where = {"any": "at all", "none": "counted"}.get(limit, f"at or above {limit}")
-    fixed = " with a fix" if result.options.only_fixed else ""
-    if verdict.verdict == CLEAN:
-        unknown = sum(finding.severity == 0 for finding in verdict.findings)
-        ignored = f" ({unknown} of unknown severity ignored)" if unknown and result.options.ignore_unknown else ""
-        empty = "" if verdict.packages else ", for there is no package (--allow-empty)"
-        return f"no finding{fixed} {where}{ignored}{empty}"
-    unknown = sum(finding.fails and finding.severity == 0 for finding in verdict.findings)
-    among = f", {unknown} of them of unknown severity" if unknown else ""
-    return f"{verdict.failing} {'finding' if verdict.failing == 1 else 'findings'}{fixed} {where}{among}"
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    yield from _rows(HEADINGS, [_cells(finding) for finding in findings])
+    if any(finding.by_score for finding in findings):
+        yield "* Clair knows no severity; the CVSS base score decides"
+    aside = [finding for finding in findings if finding.ignored or finding.known]
+    if aside:
+        yield ""
+        yield "not counted:"
+    for finding in aside:
+        yield f"  {printable(finding.id, COLUMN_LIMIT)} in {printable(finding.package, COLUMN_LIMIT)}: {standing(finding)}"
 
 
-def timestamp(seconds: Optional[float]) -> str:
-    """Return seconds since 1970 as ISO 8601 in UTC."""
-    if seconds is None:
-        return "unknown"
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _differences(report: Report) -> Iterator[str]:
+    differences = compare_platforms(report)
+    if not differences:
+        yield "no finding is on some platforms only\n\n"
+        return
+    yield f"{len(differences)} findings are on some platforms only (installed version where it is, ? where it is not known):\n"
+    headings = ("SEVERITY", "PACKAGE", "ID", *(label.upper() for label in report.labels))
+    for line in _rows(headings, [_difference_cells(one) for one in differences]):
+        yield f"{line}\n"
+    yield "\n"
 
 
-def _cover(cover: Cover, now: float) -> str:
-    packages = f"{cover.packages} package{'' if cover.packages == 1 else 's'}"
-    if cover.succeeded_at is None:
-        return f"{cover.subject}: {cover.reason}; {packages}"
-    age = duration(max(0.0, now - cover.succeeded_at))
-    updaters = ", ".join(cover.updaters[:3]) + (
-        f" and {len(cover.updaters) - 3} more" if len(cover.updaters) > 3 else ""
-    )
-    told = "" if cover.state == FRESH else f"; {cover.reason}"
-    return f"{cover.subject}: {updaters} of {timestamp(cover.succeeded_at)} ({age} old); {packages}{told}"
+def _difference_cells(one: Difference) -> tuple[str, ...]:
+    texts = (one.package, one.id, *(each if each != ABSENT else "-" for each in one.installed))
+    return (SEVERITIES[one.severity], *(printable(text, COLUMN_LIMIT) for text in texts))
 
 
-def _rows(findings: tuple[Finding, ...]) -> Iterator[str]:
-    widths = [len(heading) for heading in HEADINGS]
-    for finding in findings:
-        widths = [max(widths[number], len(cell)) for number, cell in enumerate(_cells(finding))]
-    yield _line(HEADINGS, widths)
-    for finding in findings:
-        yield _line(_cells(finding), widths)
+def _rows(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [len(heading) for heading in headings]
+    for cells in rows:
+        widths = [max(width, len(cell)) for width, cell in zip(widths, cells)]
+    for cells in (tuple(headings), *rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()
 
 
 def _cells(finding: Finding) -> tuple[str, ...]:
     severity = SEVERITIES[finding.severity] + ("*" if finding.by_score else "")
     texts = (finding.package, finding.installed, finding.fixed or "-", finding.id)
     return (severity, *(printable(text, COLUMN_LIMIT) for text in texts))
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    return "  ".join(cell.ljust(widths[number]) for number, cell in enumerate(cells)).rstrip()

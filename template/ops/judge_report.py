@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, Optional
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
+from .apply_policy import apply_policy
 from .errors import NO, UNDECIDED
 from .find_feeds import Cover, Question, find_feeds
 from .match_updaters import FRESH, NEVER, NO_AGE, STALE, Feeds, Ledger
 from .parse_reference import printable
+from .read_ignore import Entry, Ignores
 from .read_json import Object
 from .read_report import Contents, IndexReport, VulnerabilityReport
+
+if TYPE_CHECKING:  # reads severities of this module
+    from .compare_baseline import Baseline
 
 # Clair's severities (claircore severity.go), from the least to the most.
 SEVERITIES = ("Unknown", "Negligible", "Low", "Medium", "High", "Critical")
@@ -38,12 +43,15 @@ class Options:
     ignore_unknown: bool = False
     allow_stale: bool = False
     allow_empty: bool = False
+    ignores: Ignores = field(default_factory=Ignores)
+    baseline: Optional[Baseline] = None
 
 
 class Finding(NamedTuple):
     """One vulnerability of one package. `severity` is an index of SEVERITIES, `fails` whether it counts for the limit.
 
-    `by_score` is true if Clair did not know the severity and the CVSS base score `score` decided it.
+    `by_score` is true if Clair did not know the severity and the CVSS base score `score` decided it. What is `ignored`
+    by an entry of the ignore file, or `known` from the baseline, does not count.
     """
 
     severity: int
@@ -55,17 +63,24 @@ class Finding(NamedTuple):
     by_score: bool
     fails: bool
     links: str
+    ignored: Optional[Entry] = None
+    known: bool = False
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict, its reasons (if undecided), and what it rests on."""
+    """The verdict, its reasons (if undecided), and what it rests on.
+
+    `expired` are sentences on ignore entries that fail the scan, `notes` such as change no verdict.
+    """
 
     verdict: str
     reasons: tuple[str, ...]
     findings: tuple[Finding, ...]
     covers: tuple[Cover, ...]
     packages: int
+    expired: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def code(self) -> int:
@@ -101,8 +116,13 @@ def judge_report(
     present: Mapping[Question, bool],
     options: Options,
     now: float,
+    image: str = "",
+    platform: str = "",
 ) -> Verdict:
-    """Return the verdict on the manifest `digest`; `now` is in seconds since 1970."""
+    """Return the verdict on the manifest `digest`; `now` is in seconds since 1970.
+
+    `image` (full name) and `platform` decide which entries of the ignore file and of the baseline apply.
+    """
     covers = find_feeds(report.contents, feeds, ledger, present, now)
     reasons = [
         *_index_reasons(digest, index),
@@ -110,10 +130,14 @@ def judge_report(
         *([] if report.contents.packages or options.allow_empty else [EMPTY]),
         *_feed_reasons(covers, options.allow_stale),
     ]
-    findings = find_findings(report, options)
-    failing = any(finding.fails for finding in findings)
+    known = options.baseline.of(platform) if options.baseline else {}
+    policy = apply_policy(find_findings(report, options), options.ignores, known, image=image, now=now)
+    failing = policy.expired or any(finding.fails for finding in policy.findings)
     verdict = UNDECIDED_VERDICT if reasons else FINDINGS if failing else CLEAN
-    return Verdict(verdict, tuple(reasons), tuple(findings), tuple(covers), len(report.contents.packages))
+    packages = len(report.contents.packages)
+    return Verdict(
+        verdict, tuple(reasons), tuple(policy.findings), tuple(covers), packages, policy.expired, policy.notes
+    )
 
 
 EMPTY = "Clair found no package in the image, so there was nothing to compare (--allow-empty accepts that)"
@@ -170,7 +194,8 @@ def _feed_reasons(covers: list[Cover], allow_stale: bool) -> list[str]:
 def find_findings(report: VulnerabilityReport, options: Options) -> list[Finding]:
     """Return every vulnerability of every package, the worst first; the same one in the same package once."""
     limit = LIMITS[options.fail_on]
-    found = set()
+    # The same finding from two records of a feed is one, with the links of both.
+    found: dict[Finding, str] = {}
     for package, identifiers in report.package_vulnerabilities.items():
         item = report.contents.packages[package]
         for identifier in identifiers:
@@ -181,21 +206,22 @@ def find_findings(report: VulnerabilityReport, options: Options) -> list[Finding
             fails = severity >= limit
             if severity == UNKNOWN:
                 fails = options.fail_on != "none" and not options.ignore_unknown
-            found.add(
-                Finding(
-                    severity,
-                    item["name"],
-                    item["version"],
-                    fixed,
-                    vulnerability["name"],
-                    score,
-                    by_score,
-                    fails and bool(fixed or not options.only_fixed),
-                    str(vulnerability.get("links") or ""),
-                )
+            finding = Finding(
+                severity,
+                item["name"],
+                item["version"],
+                fixed,
+                vulnerability["name"],
+                score,
+                by_score,
+                fails and bool(fixed or not options.only_fixed),
+                "",
             )
+            links, known = str(vulnerability.get("links") or ""), found.get(finding, "")
+            found[finding] = " ".join(dict.fromkeys(f"{known} {links}".split())) if known != links else links
+    merged = (finding._replace(links=links) for finding, links in found.items())
     return sorted(
-        found, key=lambda finding: (-finding.severity, finding.package, finding.id, finding.installed, finding.fixed)
+        merged, key=lambda finding: (-finding.severity, finding.package, finding.id, finding.installed, finding.fixed)
     )
 
 

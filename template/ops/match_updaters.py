@@ -40,10 +40,19 @@ class LedgerRow:
 
 @dataclass(frozen=True)
 class Ledger:
-    """All updaters by name. `pack_exported_at` is when an imported pack left its origin, None without a pack."""
+    """All updaters by name. `pack_exported_at` is when an imported pack left its origin, None without a pack.
+
+    `pack_dates` is when the data of each updater of the imported packs left its origin: an updater that a later pack does
+    not hold is as old as the pack it came with. None: a pack of which only the one date is known.
+    """
 
     rows: Mapping[str, LedgerRow]
     pack_exported_at: Optional[float] = None
+    pack_dates: Optional[Mapping[str, float]] = None
+
+    def exported_at(self, updater: str) -> Optional[float]:
+        """Return when an updater's data left its origin in a pack; None if no pack held it."""
+        return self.pack_exported_at if self.pack_dates is None else self.pack_dates.get(updater)
 
 
 @dataclass(frozen=True)
@@ -114,8 +123,9 @@ class Updaters:
         if row.stored_at is None:
             return State(NEVER, (name,), None, f"the feed {printable(name)} never loaded{failure}")
         succeeded_at = row.last_success
-        if ledger.pack_exported_at is not None and (self._feeds.offline or succeeded_at is None):
-            succeeded_at = ledger.pack_exported_at  # Clair stamps imported rows with the time of the import
+        exported_at = ledger.exported_at(name)
+        if exported_at is not None and (self._feeds.offline or succeeded_at is None):
+            succeeded_at = exported_at  # Clair stamps imported rows with the time of the import
         if succeeded_at is None or succeeded_at > self._now + CLOCK_TOLERANCE_SECONDS:
             return State(NO_AGE, (name,), None, f"nothing tells how old the feed {printable(name)} is")
         age = max(0.0, self._now - succeeded_at)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Dict, List, Sequence, Tuple
 
-from .apply_state import PARTS, apply_state
+from .apply_state import apply_state
+from .build_parts import PARTS
 from .check_deployment import require
 from .create_secrets import create_missing
 from .errors import USAGE, Problem

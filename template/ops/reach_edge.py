@@ -76,6 +76,14 @@ def deployment_edge(deployment: Deployment) -> Edge:
     return Edge(edge_url(deployment), key, issuer, client, (_address(deployment), int(settings["port"])))
 
 
+def operations_edge(deployment: Deployment) -> Edge:
+    """Return the entry point for operators, on this machine's loopback: it passes Clair's whole API, DELETE too."""
+    settings = deployment.facts["edge"]
+    url = f"http://{settings.get('operations_address', '127.0.0.1')}:{int(settings['operations_port'])}"
+    key = bearer.decode_key(deployment.secret("psk"))
+    return Edge(url, key, str(deployment.facts["auth"]["client_issuer"]), Client(Trust(), ProxySettings()))
+
+
 def _address(deployment: Deployment) -> str:
     address = str(deployment.facts["edge"]["address"])
     return LOOPBACK.get(address, address).strip("[]")

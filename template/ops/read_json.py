@@ -92,7 +92,7 @@ def _describe(text: str, error: json.JSONDecodeError) -> str:
         return "the answer is empty"
     if start.startswith("<"):
         return "the answer is a web page, not JSON"
-    if error.pos >= len(text.rstrip()):
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
         return f"the JSON ends after {len(text)} characters, before it is complete"
     return f"the answer is not JSON (at character {error.pos})"
 

@@ -57,7 +57,9 @@ class LedgerSession:
         self._lines: queue.Queue[Optional[str]] = queue.Queue()
         self._complaints = ""
         self._lock = threading.Lock()
-        self._pack_exported_at = pack_exported_at(deployment.state / "feed-pack.json")
+        pack = deployment.state / "feed-pack.json"
+        self._pack_exported_at, self._pack_dates = pack_exported_at(pack), pack_dates(pack)
+        self._empty = empty_updaters(pack)
         password = deployment.secret("database-ledger")
         self._process = _start(psql_command(deployment))
         self._reader = threading.Thread(target=self._read_lines, daemon=True)
@@ -69,7 +71,7 @@ class LedgerSession:
     def ledger(self) -> Ledger:
         """Return the ledger; may be called once. Raises Problem (3) if it cannot be read."""
         try:
-            return Ledger(parse_rows(self._answer()), self._pack_exported_at)
+            return Ledger({**self._empty, **parse_rows(self._answer())}, self._pack_exported_at, self._pack_dates)
         except Unreadable as error:
             raise self._failure(str(error)) from error
 
@@ -83,6 +85,12 @@ class LedgerSession:
                     self._send(statement)
                 answers[question] = bool(statement) and self._answer() == "t"
         return answers
+
+    def ask(self, statement: str) -> str:
+        """Return the line that a statement of one row answers; only after `ledger`. Raises Problem (3)."""
+        with self._lock:
+            self._send(statement)
+            return self._answer()
 
     def close(self) -> None:
         """End psql."""
@@ -142,7 +150,7 @@ class LedgerSession:
             return self._failure("the matcher has not made its tables yet")
         if "psql:" in text or "fatal:" in text or "error:" in text:
             lines = [line for line in complaints.splitlines() if re.search("fatal|error", line, re.IGNORECASE)]
-            reason = re.sub(r"^.*?(fatal|error): +", "", lines[-1] if lines else complaints, flags=re.IGNORECASE)
+            reason = re.sub(r"^.*(fatal|error): +", "", lines[-1] if lines else complaints, flags=re.IGNORECASE)
             return self._failure(printable(reason.strip(), 200))
         problem = engine.explain("docker exec", complaints)
         return Problem(f"feed ledger unreadable, database matcher: {problem.sentence}", problem.hint, UNDECIDED)
@@ -212,8 +220,44 @@ def presence_statement(question: Question) -> str:
 def pack_exported_at(path: Path) -> Optional[float]:
     """Return when the imported feed pack left its origin, in seconds since 1970; None without a pack or date."""
     try:
-        text = str(json.loads(path.read_text(encoding="utf-8"))["exported_at"])
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return _seconds(json.loads(path.read_text(encoding="utf-8"))["exported_at"])
     except (OSError, ValueError, KeyError, TypeError):  # no pack, or a manifest without a date: the age is unknown
+        return None
+
+
+def pack_dates(path: Path) -> Optional[dict[str, float]]:
+    """Return when each updater of the imported packs left its origin; None without a pack or without such a list."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(document, dict) or "updaters" not in document:
+        return None
+    dates: dict[str, float] = {}
+    for name, entry in document["updaters"].items() if isinstance(document["updaters"], dict) else ():
+        exported_at = _seconds(entry.get("exported_at")) if isinstance(entry, dict) else None
+        if exported_at is not None:
+            dates[name] = exported_at
+    return dates
+
+
+def empty_updaters(path: Path) -> dict[str, LedgerRow]:
+    """Return rows for the updaters of the imported packs that ran and found no vulnerability.
+
+    A pack has no line of them, so an import stores nothing, and without this they would count as never loaded.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        imported_at = _seconds(document["imported_at"])
+        empty = [str(name) for name, entry in document["updaters"].items() if entry.get("empty") is True]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no pack, or one that tells nothing of it
+        return {}
+    return {name: LedgerRow(name, imported_at) for name in empty}
+
+
+def _seconds(text: Any) -> Optional[float]:
+    try:
+        moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
         return None
     return moment.timestamp() if moment.tzinfo is not None else None

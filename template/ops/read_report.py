@@ -95,7 +95,7 @@ def parse_vulnerability_report(text: str) -> VulnerabilityReport:
 def _contents(document: Object, where: str) -> Contents:
     environments = part(document, "environments", dict, where)
     for items in environments.values():
-        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        if not isinstance(items, list) or not all(_is_environment(item) for item in items):
             raise Unreadable(f"environments of {where} is not readable")
     packages = _objects(document, "packages", where)
     for item in packages.values():
@@ -107,6 +107,16 @@ def _contents(document: Object, where: str) -> Contents:
         _objects(document, "distributions", where),
         _objects(document, "repository", where),
         environments,
+    )
+
+
+def _is_environment(item: Any) -> bool:
+    """Return True if an environment ties its package to a distribution and to repositories in a form that can be read."""
+    if not isinstance(item, dict):
+        return False
+    repositories = item.get("repository_ids")
+    return isinstance(item.get("distribution_id", ""), str) and (
+        repositories is None or (isinstance(repositories, list) and all(isinstance(key, str) for key in repositories))
     )
 
 

@@ -20,7 +20,7 @@ _READ_MAJOR = "cat /data/PG_VERSION /data/*/docker/PG_VERSION 2>/dev/null"
 def refuse_change(deployment: Deployment) -> None:
     """Compare the rendered deployment with the applied one.
 
-    Raises Problem (2) that names `make upgrade` or `make database-upgrade` if they differ and data exists.
+    Raises Problem (2) that names the answer to go back to if they differ and data exists.
     """
     applied = applied_facts(deployment)
     if applied is None:
@@ -33,8 +33,10 @@ def refuse_change(deployment: Deployment) -> None:
             raise other_major_problem(deployment, f"PostgreSQL {major}")
     if applied.get("clair_release") != deployment.release and has_data(deployment):
         raise Problem(
-            f"release not applied, Clair {deployment.release}: this deployment holds data of {applied.get('clair_release')}",
-            "make upgrade",
+            f"release not applied, Clair {deployment.release}: this deployment holds data of {applied.get('clair_release')}, "
+            "and migrations only go up",
+            # The change of a release, with its backup and its way back, is no command of this version.
+            f"copier update --trust --defaults --data clair_version={applied.get('clair_release')}",
             USAGE,
         )
 
@@ -42,7 +44,7 @@ def refuse_change(deployment: Deployment) -> None:
 def refuse_other_major(deployment: Deployment) -> None:
     """Look into the data folder where nothing is applied that could tell, for example because `state/` was lost.
 
-    Needs the database's image on this host. Raises Problem (2) that names `make database-upgrade`.
+    Needs the database's image on this host. Raises Problem (2) as `other_major_problem`.
     """
     if not deployment.bundled_database or applied_facts(deployment) is not None:
         return
@@ -62,10 +64,12 @@ def applied_facts(deployment: Deployment) -> Optional[Dict[str, Any]]:
 
 
 def other_major_problem(deployment: Deployment, found: str) -> Problem:
-    """Return the sentence for a data folder of another PostgreSQL major."""
+    """Return the sentence for a data folder of another PostgreSQL major; `found` is such as `PostgreSQL 16`."""
+    major = found.rpartition(" ")[2]
     return Problem(
         f"database not started, PostgreSQL {deployment.facts['database']['version']}: its data folder is of {found}",
-        "make database-upgrade",
+        # The change of a major, with its backup and its way back, is no command of this version.
+        f"copier update --trust --defaults --data database_version={major if major.isdigit() else 'MAJOR'}",
         USAGE,
     )
 

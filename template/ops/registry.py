@@ -12,13 +12,15 @@ import threading
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 from .choose_platform import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
+    ImageManifest,
+    IndexEntry,
     choose_entry,
     config_platform,
     image_manifest,
@@ -58,12 +60,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """One image of one platform: what is scanned. `name` is what was asked for, `digest` what it means now."""
+    """One image of one platform: what is scanned. `name` is what was asked for, `digest` what it means now.
+
+    `id` is its id in the local Docker, empty for an image of a registry.
+    """
 
     name: str
     digest: str
     platform: Platform
     layers: tuple[str, ...]
+    id: str = ""
 
 
 class Registry:
@@ -84,6 +90,7 @@ class Registry:
         self._notice = notice
         self._login = Login(reference, credentials, self._send)
         self._scheme = ""
+        self._asked: Optional[tuple[str, Object]] = None
         self._lock = threading.Lock()
 
     def resolve(self, wanted: Platform) -> Image:
@@ -91,23 +98,60 @@ class Registry:
 
         Raises Problem: 2 for no such image or platform and for a missing login, 3 for a registry that cannot be read.
         """
-        name = str(self._reference)
         try:
-            digest, document = self._manifest(self._reference.reference)
-            platform = None
-            while is_index(document):
-                entries = index_entries(document)
-                entry = choose_entry(entries, wanted)
-                if entry is None or platform is not None:  # an index within an index's own entry leads nowhere
-                    raise no_platform(name, wanted, entries)
-                platform = entry.platform
-                digest, document = self._manifest(entry.digest)
-            manifest = image_manifest(document, name)
-            if platform is None:
-                platform = config_platform(self._config(manifest.config), name, wanted)
+            digest, document = self._root()
+            if not is_index(document):
+                return self._image(digest, document, lambda manifest: self._built_for(manifest, wanted))
+            entries = index_entries(document)
+            entry = choose_entry(entries, wanted)
+            if entry is None:
+                raise no_platform(str(self._reference), wanted, entries)
+            return self._entry_image(entry)
         except Unreadable as error:
             raise unreadable(self._reference, str(error)) from error
-        return Image(name, digest, platform, manifest.layers)
+
+    def entries(self, wanted: Platform) -> list[IndexEntry]:
+        """Return the images of the index, one for each platform; of a single image that one, whatever it is built for.
+
+        `wanted` only words the refusal of an index that lists no platform. Raises Problem as resolve does.
+        """
+        try:
+            digest, document = self._root()
+            if not is_index(document):
+                manifest = image_manifest(document, str(self._reference))
+                return [IndexEntry(digest, config_platform(self._config(manifest.config), str(self._reference)))]
+            entries = list(dict.fromkeys(index_entries(document)))
+        except Unreadable as error:
+            raise unreadable(self._reference, str(error)) from error
+        if not entries:
+            raise no_platform(str(self._reference), wanted, entries)
+        return entries
+
+    def resolve_entry(self, entry: IndexEntry) -> Image:
+        """Return the image of one of `entries`. Raises Problem as resolve does."""
+        try:
+            return self._entry_image(entry)
+        except Unreadable as error:
+            raise unreadable(self._reference, str(error)) from error
+
+    def _entry_image(self, entry: IndexEntry) -> Image:
+        digest, document = self._manifest(entry.digest)
+        if is_index(document):  # an index within an index's own entry leads nowhere
+            raise no_platform(str(self._reference), entry.platform, index_entries(document))
+        return self._image(digest, document, lambda manifest: entry.platform)
+
+    def _image(self, digest: str, document: Object, built_for: Callable[[ImageManifest], Platform]) -> Image:
+        manifest = image_manifest(document, str(self._reference))
+        return Image(str(self._reference), digest, built_for(manifest), manifest.layers)
+
+    def _built_for(self, manifest: ImageManifest, wanted: Platform) -> Platform:
+        return config_platform(self._config(manifest.config), str(self._reference), wanted)
+
+    def _root(self) -> tuple[str, Object]:
+        """Return what the reference means, asked once: all platforms must be those of one index, though a tag moves."""
+        if self._asked is None:
+            self._asked = self._manifest(self._reference.reference)
+        return self._asked
 
     def locate(self, layers: tuple[str, ...]) -> list[Layer]:
         """Return the layers with addresses that can be fetched now. Raises Problem as resolve does."""

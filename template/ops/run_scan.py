@@ -19,9 +19,13 @@ from .match_updaters import Feeds, Ledger
 from .open_connection import Deadline
 from .parse_reference import Platform
 from .reach_edge import Edge
+from .read_report import IndexReport
 from .registry import Image, Layer
 from .retry_request import Notice
 from .run_parallel import Running
+
+# Gets the indexer's report of a manifest: index_manifest, or what stands in for it.
+Indexer = Callable[[Edge, str, Callable[[], list[Layer]], Deadline, Notice], IndexReport]
 
 
 class Source(Protocol):
@@ -71,6 +75,7 @@ def run_scan(
     resolved: Callable[[Image], None] = lambda image: None,
     step: Notice = lambda text: None,
     notice: Notice = lambda text: None,
+    index: Indexer = index_manifest,
 ) -> Result:
     """Return the result of scanning one image.
 
@@ -90,23 +95,25 @@ def run_scan(
         return source.locate(image.layers)
 
     step("indexing")
-    indexing = Running(lambda: index_manifest(edge, image.digest, locate, deadline, notice))
+    indexing = Running(lambda: index(edge, image.digest, locate, deadline, notice))
     # Asked first: with its database down the indexer holds the request for ever (seen with 4.9.0), the ledger fails at once.
     known = ledger.result()
-    index = indexing.result()
-    questions = presence_questions(index.contents, feeds, known)
+    indexed = indexing.result()
+    questions = presence_questions(indexed.contents, feeds, known)
     step("matching")
     present = Running(lambda: ledger_source.present(questions))
     report = fetch_report(edge, image.digest, deadline, notice)
     now = time.time()
     verdict = judge_report(
         image.digest,
-        index,
+        indexed,
         report,
         feeds=feeds,
         ledger=known,
         present=present.result(),
         options=options,
         now=now,
+        image=image.name,
+        platform=str(image.platform),
     )
     return Result(image, verdict, feeds, options, now, report.text)

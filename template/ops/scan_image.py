@@ -1,95 +1,78 @@
-"""The command `scan`: one image, from its name to a verdict.
+"""The command `scan`: one image, from its name to a verdict; with --all-platforms every image of its index.
 
-Reads the registry, Clair through the edge, the matcher's database; writes to standard output or to `--output`.
+Reads the registry, Clair through the edge, the matcher's database, the ignore file, a baseline; writes to standard
+output or to `--output`.
 Exit codes: 0 clean; 1 findings at or above the limit; 2 wrong use, no such image or platform, no login; 3 undecided.
-Environment overrides: IMAGE, PLATFORM (default linux/ and the deployment's architecture), FORMAT (table), OUTPUT,
-FAIL_ON (critical), ONLY_FIXED, IGNORE_UNKNOWN, MAX_FEED_AGE (24h, 30d offline), ALLOW_STALE, ALLOW_EMPTY,
-TIMEOUT (seconds, 600), DOCKER_CONFIG, HTTPS_PROXY, HTTP_PROXY, NO_PROXY.
+With --all-platforms the worst of all, in the order 3, 1, 0.
+Environment overrides: IMAGE, PLATFORM (default linux/ and the deployment's architecture), ALL_PLATFORMS, FORMAT
+(table), OUTPUT, BASELINE, those of read_policy.py, TIMEOUT (seconds, 600), DOCKER_CONFIG, HTTPS_PROXY, HTTP_PROXY,
+NO_PROXY.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
-import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Union
 
 from .choose_proxy import deployment_proxies
+from .describe_result import headline
 from .errors import UNDECIDED, Problem
-from .format_json import format_failure, format_json
-from .format_table import format_table, summary
-from .judge_report import EMPTY, LIMITS, UNDECIDED_VERDICT, Options
-from .match_updaters import read_feeds
+from .format_report import FORMATS, format_report
+from .judge_report import EMPTY, UNDECIDED_VERDICT
+from .match_updaters import Feeds, read_feeds
 from .open_connection import Deadline, Trust, pem_files
 from .parse_reference import Reference, is_loopback, parse_platform, parse_reference, printable
 from .reach_edge import deployment_edge
 from .read_arguments import Parser
 from .read_ledger import LedgerSession
+from .read_policy import add_policy, one_of, read_policy
 from .registry import Image, Registry
+from .report import Report, failed_result
 from .run_scan import Result, run_scan
 from .settings import Deployment, load_deployment
 from .show_activity import Activity
 from .web import Client
 from .write_output import check_output, write_output
 
-FORMATS = ("table", "json")
-HOURS = {"m": 1 / 60, "h": 1.0, "d": 24.0}
+# What a command does between its options and its output: one result, or one for each platform of an index.
+Scan = Callable[[Deployment, argparse.Namespace, Activity], Union[Result, Sequence[Result]]]
 
 
-def max_feed_age(text: str) -> float:
-    """Return the hours of a text such as 24h or 30d. Raises ArgumentTypeError."""
-    match = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
-    if not match or int(match.group(1)) == 0:
-        raise argparse.ArgumentTypeError(f"{printable(text)!r} is no age: the form is 24h or 30d")
-    return int(match.group(1)) * HOURS[match.group(2)]
-
-
-def one_of(names: Sequence[str]) -> type:
-    """Return a checker for a value of `names`; unlike argparse's choices it checks values of the environment, too."""
-
-    def check(text: str) -> str:
-        if text.lower() not in names:
-            raise argparse.ArgumentTypeError(f"{printable(text)!r} is none of {', '.join(names)}")
-        return text.lower()
-
-    return check  # type: ignore[return-value]
-
-
-def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the options. Raises Problem (2)."""
+def arguments(argv: Sequence[str], command: str = "scan") -> argparse.Namespace:
+    """Return the options of `scan`, or of a command that scans an image from elsewhere. Raises Problem (2)."""
     environment = os.environ
-    parser = Parser("scan", "Scan one image of a registry and decide: 0 clean, 1 findings, 2 wrong use, 3 undecided.")
+    from_registry = command == "scan"
+    where = "of a registry" if from_registry else "of the local Docker"
+    parser = Parser(command, f"Scan one image {where} and decide: 0 clean, 1 findings, 2 wrong use, 3 undecided.")
     parser.add_argument("image", nargs="?", default=environment.get("IMAGE", ""), metavar="IMAGE", help="[IMAGE]")
     parser.add_argument("--platform", default=environment.get("PLATFORM", ""), help="such as linux/arm64 [PLATFORM]")
+    if from_registry:
+        parser.add_switch("--all-platforms", "ALL_PLATFORMS", "scan every platform and show the differences")
     parser.add_argument(
         "--format",
         type=one_of(FORMATS),
         default=environment.get("FORMAT") or "table",
-        help="table (default) or json [FORMAT]",
+        help=f"{', '.join(FORMATS)}; default table [FORMAT]",
     )
     parser.add_argument("--output", default=environment.get("OUTPUT", ""), metavar="FILE", help="write there [OUTPUT]")
+    add_policy(parser)
     parser.add_argument(
-        "--fail-on",
-        type=one_of(tuple(LIMITS)),
-        default=environment.get("FAIL_ON") or "critical",
-        metavar="SEVERITY",
-        help=f"exit 1 on findings at or above: {', '.join(LIMITS)}; default critical [FAIL_ON]",
+        "--baseline",
+        default=environment.get("BASELINE", ""),
+        metavar="FILE",
+        help="an earlier json result of this image: only what is new counts [BASELINE]",
     )
-    parser.add_switch("--only-fixed", "ONLY_FIXED", "count only findings that have a fix")
-    parser.add_switch("--ignore-unknown", "IGNORE_UNKNOWN", "do not count findings of unknown severity")
-    parser.add_argument(
-        "--max-feed-age",
-        type=max_feed_age,
-        default=environment.get("MAX_FEED_AGE") or None,
-        metavar="AGE",
-        help="how old a feed may be: 24h (default; offline 30d) [MAX_FEED_AGE]",
-    )
-    parser.add_switch("--allow-stale", "ALLOW_STALE", "accept feeds of any age, if they ever loaded")
-    parser.add_switch("--allow-empty", "ALLOW_EMPTY", "accept an image without packages")
     parser.add_timeout()
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.command, options.digest, options.whole = command, None, from_registry and options.all_platforms
+    if options.whole and options.platform:
+        parser.error("--all-platforms and --platform exclude each other")
+    return options
 
 
 def scannable(text: str) -> Reference:
@@ -122,22 +105,23 @@ def _own_address(reference: Reference) -> str:
     return str(Reference(domain, reference.path, reference.tag, reference.digest))
 
 
-def scan(deployment: Deployment, options: argparse.Namespace, activity: Activity) -> Result:
+def scan(deployment: Deployment, options: argparse.Namespace, activity: Activity) -> Union[Result, Sequence[Result]]:
     """Scan the image that `options` name. Raises Problem as run_scan does."""
     reference = scannable(options.image)
-    platform = parse_platform(options.platform or f"linux/{deployment.architecture}")
+    wanted = parse_platform(options.platform or f"linux/{deployment.architecture}")
     feeds = read_feeds(deployment.facts["feeds"], options.max_feed_age)
-    allowed = Options(
-        options.fail_on, options.only_fixed, options.ignore_unknown, options.allow_stale, options.allow_empty
-    )
     deadline = Deadline(options.timeout)
     edge = deployment_edge(deployment)
     client = Client(Trust(pem_files(deployment.root / "config" / "ca")), deployment_proxies(deployment))
     source = Registry(client, reference, deadline, notice=activity.notice)
-    options.image, options.platform = str(reference), str(platform)
+    options.image, options.platform = str(reference), "all" if options.whole else str(wanted)
+    if options.whole:
+        from .scan_platforms import scan_platforms
+
+        return scan_platforms(deployment, options, activity, source=source, edge=edge, feeds=feeds, deadline=deadline)
 
     def resolved(image: Image) -> None:
-        options.digest = image.digest
+        note_image(options, image)
 
     def step(text: str) -> None:
         activity.text = f"{text} {reference}"
@@ -149,8 +133,8 @@ def scan(deployment: Deployment, options: argparse.Namespace, activity: Activity
             edge,
             ledger,
             feeds=feeds,
-            options=allowed,
-            wanted=platform,
+            options=options.policy,
+            wanted=wanted,
             deadline=deadline,
             resolved=resolved,
             step=step,
@@ -160,55 +144,86 @@ def scan(deployment: Deployment, options: argparse.Namespace, activity: Activity
         ledger.close()
 
 
+def note_image(options: argparse.Namespace, image: Image) -> None:
+    """Keep what is known of the image for a failure. Raises Problem (2) if the baseline is of other platforms."""
+    options.digest = image.digest
+    if options.policy.baseline:
+        options.policy.baseline.check(str(image.platform))
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command; return its exit code."""
-    options = arguments(argv)
-    options.digest = None
+    return run_command(arguments(argv), scan)
+
+
+def run_command(options: argparse.Namespace, scan: Scan) -> int:
+    """Scan, write the result in the format asked for, return the exit code.
+
+    Raises Problem (3) for an undecided verdict once it is written: it must not depend on who reads the output.
+    """
     deployment = load_deployment()
     if options.output:
         check_output(options.output)
+    options.policy = read_policy(options, deployment)
+    feeds = read_feeds(deployment.facts["feeds"], options.max_feed_age)
     try:
+        if options.baseline:
+            _add_baseline(options)
         with Activity(f"reading {printable(options.image)}") as activity:
-            result = scan(deployment, options, activity)
+            found = scan(deployment, options, activity)
     except Problem as problem:
-        if problem.code == UNDECIDED and (options.format == "json" or options.output):
+        if problem.code == UNDECIDED and (options.format != "table" or options.output):
             # Without this, a file of an earlier scan would stay and be taken for the answer.
-            write_output([_failure(problem, deployment, options)], options.output)
+            failure = _failure(problem, deployment, options, feeds)
+            write_output(format_report(failure, options.format), options.output)
         raise
-    if options.format == "json":
-        write_output(format_json(result, deployment.release), options.output)
-    else:
-        write_output((line + "\n" for line in format_table(result, deployment.release)), options.output)
-    verdict = result.verdict
-    if verdict.verdict == UNDECIDED_VERDICT:
-        more = f" (and {len(verdict.reasons) - 1} more)" if len(verdict.reasons) > 1 else ""
-        raise Problem(f"scan undecided, {result.image.name}: {verdict.reasons[0]}{more}", _hint(result), UNDECIDED)
+    whole = not isinstance(found, Result)
+    report = Report((found,) if isinstance(found, Result) else tuple(found), deployment.release, whole)
+    write_output(format_report(report, options.format), options.output)
+    if report.code == UNDECIDED:
+        raise _undecided(report, options.command)
     if options.output:
-        print(
-            f"{verdict.verdict}, {result.image.name}: {summary(result)}; written to {options.output}", file=sys.stderr
-        )
-    return verdict.code
+        print(f"{_verdict(report)}; written to {options.output}", file=sys.stderr)
+    return report.code
 
 
-def _failure(problem: Problem, deployment: Deployment, options: argparse.Namespace) -> str:
-    if options.format == "json":
-        known = {"digest": options.digest, "platform": options.platform}
-        return format_failure(problem.sentence, options.image, deployment.release, time.time(), **known)
-    lines = [
-        f"image     {options.image}",
-        f"digest    {options.digest or 'unknown'}",
-        f"platform  {options.platform}",
-        f"clair     {deployment.release}",
-        f"VERDICT {UNDECIDED_VERDICT}: {problem.sentence}",
-    ]
-    return "\n".join(lines) + "\n"
+def _add_baseline(options: argparse.Namespace) -> None:
+    from .compare_baseline import read_baseline
+
+    options.policy = dataclasses.replace(options.policy, baseline=read_baseline(options.baseline, options.image))
 
 
-def _hint(result: Result) -> str:
-    """Return the command that helps with the first reason of an undecided verdict."""
+def _failure(problem: Problem, deployment: Deployment, options: argparse.Namespace, feeds: Feeds) -> Report:
+    platform = parse_platform(f"linux/{deployment.architecture}")
+    if options.platform and not options.whole:
+        platform = parse_platform(options.platform)
+    image = Image(options.image, options.digest or "", platform, ())
+    result = failed_result(image, problem.sentence, feeds, options.policy, time.time())
+    return Report((result,), deployment.release)
+
+
+def _verdict(report: Report) -> str:
+    verdict, _, rest = headline(report).partition(": ")
+    return f"{verdict}, {report.image}: {rest}"
+
+
+def _undecided(report: Report, command: str) -> Problem:
+    """Return the failure of an undecided verdict, with the command that helps with its first reason."""
+    label, result = next(
+        (label, result)
+        for label, result in report.labelled
+        if result.verdict.verdict == UNDECIDED_VERDICT
+    )
+    reasons = result.verdict.reasons
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    name = f"{report.image} for {label}" if report.whole else report.image
+    return Problem(f"scan undecided, {name}: {reasons[0]}{more}", _hint(result, command), UNDECIDED)
+
+
+def _hint(result: Result, command: str) -> str:
     name, verdict = result.image.name, result.verdict
     if verdict.reasons[0] == EMPTY:
-        return f"./clair scan --allow-empty {name}"
+        return f"./clair {command} --allow-empty {name}"
     first = next((cover for cover in verdict.covers if verdict.reasons[0].startswith(f"{cover.subject}: ")), None)
     if first is not None and not first.family:
         return f"docker run --rm --entrypoint cat {name} /etc/os-release"

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Optional, TextIO
 
 QUIET_SECONDS = 2.0
-# Between two lines where there is no terminal to rewrite one.
+LOOK_SECONDS = 1.0
+# Between two lines that say the same where there is no terminal to rewrite one.
 REPEAT_SECONDS = 15.0
 
 
@@ -49,17 +50,19 @@ class Activity:
                 print(text, file=self._stream, flush=True)
 
     def _run(self) -> None:
-        wait = QUIET_SECONDS
+        wait, shown, repeat_at = QUIET_SECONDS, "", 0.0
         while not self._done.wait(wait):
             with self._lock:
-                seconds = time.monotonic() - self._started
+                now = time.monotonic()
+                told = f"{self.text} ({now - self._started:.0f} s)"
                 if self._terminal:
-                    self._stream.write(f"\r\x1b[K{self.text} ({seconds:.0f} s)")
+                    self._stream.write(f"\r\x1b[K{told}")
                     self._stream.flush()
                     self._open_line = True
-                else:
-                    print(f"{self.text} ({seconds:.0f} s)", file=self._stream, flush=True)
-            wait = 1.0 if self._terminal else REPEAT_SECONDS
+                elif self.text != shown or now >= repeat_at:
+                    print(told, file=self._stream, flush=True)
+                    shown, repeat_at = self.text, now + REPEAT_SECONDS
+            wait = LOOK_SECONDS
 
     def _clear(self) -> None:
         if self._open_line:

@@ -2,7 +2,7 @@
 
 `logs` prints the last 200 lines and ends, unless --follow. `restart` waits until healthy. `down` removes containers and
 networks of all profiles and never a volume. Exit codes: 0 done; 1 `ps`: something is not healthy; 2 wrong use; 3 no answer.
-Environment: SERVICE (logs, restart), FOLLOW=1 (logs), TIMEOUT in seconds (600, restart).
+Environment: SERVICE (logs, restart), FOLLOW=1 (logs), JSON=1 (ps), TIMEOUT in seconds (600, restart).
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ def known_service(deployment: Deployment, name: str) -> str:
     """
     services = list(deployment.facts["services"])
     for service in services:
-        if name in (service, f"{deployment.name}-{service}", f"{deployment.name}-{service.replace('clair-', '', 1)}"):
+        short = service.replace("clair-", "", 1)
+        if name in (service, short, f"{deployment.name}-{service}", f"{deployment.name}-{short}"):
             return str(service)
+    if any(one.service == name for one in containers(deployment)):
+        # A service of the operator's compose.override.yaml.
+        return name
     near = difflib.get_close_matches(name, services, 1, 0.4) or services[:1]
     raise Problem(f"service unknown, {name}: choose one of {', '.join(services)}", f"make logs SERVICE={near[0]}")
 
@@ -50,7 +54,7 @@ def table(rows: List[Container]) -> str:
 def main_ps(argv: List[str]) -> int:
     """Run `ps`."""
     parser = Parser("ps", "List the containers with their health; exit 1 if one is missing or not healthy.")
-    parser.add_argument("--json", action="store_true", help="one JSON list on stdout")
+    parser.add_switch("--json", "JSON", "one JSON list on stdout")
     options = parser.parse_args(argv)
     deployment = load_deployment()
     rows = containers(deployment)
@@ -90,7 +94,7 @@ def last_lines(chosen: List[Container]) -> List[Tuple[str, str]]:
     with ThreadPoolExecutor(len(chosen)) as pool:
         texts = list(pool.map(_timed_log, chosen))
     rows = []
-    for container, text in zip(chosen, texts):  # noqa: B905 - Python 3.9 has no strict
+    for container, text in zip(chosen, texts):
         for line in text.splitlines():
             stamp, _, rest = line.partition(" ")
             rows.append((stamp, container.name, rest))

@@ -10,7 +10,7 @@ import re
 from difflib import unified_diff
 from typing import Dict, List
 
-from .apply_state import PARTS, build_parts, top_files
+from .build_parts import PARTS, build_parts, top_files
 from .errors import NO
 from .read_arguments import Parser
 from .settings import Deployment, load_deployment

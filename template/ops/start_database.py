@@ -155,7 +155,7 @@ def _accepts_connections(container: Container) -> bool:
 
 
 def _other_major(deployment: Deployment, problem: Problem) -> Optional[Problem]:
-    """Return the Problem that names `database-upgrade` if the data folder is of another PostgreSQL major, else None.
+    """Return the Problem that names the answer to go back to if the data folder is of another PostgreSQL major, else None.
 
     PostgreSQL names the major; the image's script, where it finds a folder of the other layout (18 keeps data one folder
     higher), does not.

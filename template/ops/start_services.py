@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import List
 
+from . import engine
 from .apply_state import drop_old_parts
 from .check_external import check_external
 from .prepare_start import prepare, services_of
@@ -46,11 +47,19 @@ def start_all(
     # What these depend on answers; without --no-deps Compose would wait seconds more for its healthcheck to say so.
     options = ["--no-deps", "--remove-orphans"] if command == "up" else ["--no-deps"]
     left = [name for name in services if name not in started]
+    if command == "up" and (deployment.applied / "compose.override.yaml").is_file():
+        left += own_services(deployment)
     start(deployment, left, options, timeout_seconds, progress, wait_for=services)
     if command == "up":
         # Every container now mounts the new folders.
         drop_old_parts(deployment)
     return services
+
+
+def own_services(deployment: Deployment) -> List[str]:
+    """Return the services that the operator's compose.override.yaml adds; `up` starts them and waits for none."""
+    names = engine.compose(deployment, ["config", "--services"], timeout_seconds=60).stdout.split()
+    return [name for name in names if name not in deployment.facts["services"]]
 
 
 def run(command: str, help_text: str, argv: List[str]) -> int:

@@ -1,4 +1,4 @@
-"""Lets one command at a time change this deployment: `state/lock`, held with flock, names its holder.
+"""Lets one command at a time change something: `state/lock` for the deployment, held with flock, names its holder.
 
 flock ends with its process, so a killed command leaves no stale lock.
 """
@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Optional
 
 from .errors import UNDECIDED, Problem
 from .settings import Deployment
@@ -19,25 +19,26 @@ from .write_files import make_folder
 
 
 @contextmanager
-def hold_lock(deployment: Deployment, command: str) -> Iterator[None]:
-    """Hold `state/lock` for the block.
+def hold_lock(deployment: Deployment, command: str, path: Optional[Path] = None) -> Iterator[None]:
+    """Hold `state/lock`, or the file `path` below an existing folder of `state/`, for the block.
 
     Raises Problem (3) if another command holds it, (2) if `state/` belongs to another user.
     """
-    path = deployment.state / "lock"
+    path = path or deployment.state / "lock"
+    shown = path.relative_to(deployment.root)
     make_folder(deployment.state, 0o700)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Problem(
-            f"lock not available, state/lock: {error.strerror}", 'sudo chown -R "$(id -u):$(id -g)" state secrets'
+            f"lock not available, {shown}: {error.strerror}", 'sudo chown -R "$(id -u):$(id -g)" state secrets'
         ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Problem(
-                f"deployment busy, state/lock: held by {_holder(path)}",
+                f"deployment busy, {shown}: held by {_holder(path)}",
                 f"./clair {command}, once that has ended",
                 UNDECIDED,
             ) from error

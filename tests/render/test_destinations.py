@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from extensions.destination import NOTHING, kept_if_present
 from tests.support import repositories
 from tests.support.copier_runs import copy, refusal_of_copy
+from tests.support.projects import Project
 
 AMD64 = {"architecture": "amd64"}
 
@@ -75,3 +77,7 @@ def test_files_of_the_operator_are_accepted_and_kept(template: Path, tmp_path: P
     copy(template, tmp_path, AMD64)
 
     assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in kept} == kept
+
+
+def test_rendered_readme_is_known_as_rendered(rendered_default: Project) -> None:
+    assert kept_if_present(rendered_default.folder) == NOTHING

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Render
+from tests.support import repositories
 from tests.support.projects import Project
 
 # Stands in for ./clair: prints its arguments and its environment.
@@ -122,11 +123,12 @@ def test_destructive_target_is_marked_and_names_its_confirmation(render: Render)
     assert "CONFIRM=scanners" in line
 
 
-def test_clair_runs_from_any_folder_and_leaves_no_compiled_files(rendered_default: Project, tmp_path: Path) -> None:
+def test_clair_runs_from_any_folder_and_leaves_nothing_for_git(rendered_default: Project, tmp_path: Path) -> None:
     project = Path(shutil.copytree(rendered_default.folder, tmp_path / "my clair"))
+    repositories.commit(project)
 
     run = subprocess.run([project / "clair", "--help"], cwd="/", capture_output=True, text=True, check=False)
 
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("usage: ./clair COMMAND")
-    assert not list(project.rglob("__pycache__"))
+    assert repositories.git(project, "status", "--porcelain") == ""

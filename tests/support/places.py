@@ -28,7 +28,7 @@ def copy_template(folder: Path) -> Path:
     for part in TEMPLATE_PARTS:
         source = ROOT / part
         if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache"))
         else:
             shutil.copy2(source, folder / part)
     return folder

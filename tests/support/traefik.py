@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,18 @@ class Upstream:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def parse_request(self) -> bool:
+                readable = super().parse_request()
+                if not readable:
+                    received.append(Received("unreadable", repr(self.raw_requestline), {}, b""))
+                return readable
+
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if "chunked" in self.headers.get("Transfer-Encoding", ""):
+                    while size := int(self.rfile.readline(), 16):
+                        body += self.rfile.read(size + 2)[:-2]
+                    self.rfile.readline()
                 if self.path != "/readyz":
                     headers = {name.lower(): value for name, value in self.headers.items()}
                     received.append(Received(self.command, self.path, headers, body))
@@ -59,7 +70,7 @@ class Upstream:
                     return self.answer
                 raise AttributeError(name)
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            def log_message(self, format: str, *args: Any) -> None:
                 """Print nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -144,6 +155,12 @@ class Edge:
             answer.begin()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}
 
+    def converse(self, request: bytes) -> bytes:
+        """Send bytes as they are to the edge and return everything that comes back until Traefik closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.ports["edge"]), timeout=5) as stream:
+            stream.sendall(request)
+            return b"".join(iter(lambda: stream.recv(65536), b""))
+
     def _is_ready(self) -> bool:
         try:
             routers = self.rawdata().get("routers", {})
@@ -170,7 +187,12 @@ class Edge:
             for service in dynamic.get("http", {}).get("services", {}).values():
                 for server in service["loadBalancer"]["servers"]:
                     server["url"] = f"http://127.0.0.1:{self.upstream.port}"
-                service["loadBalancer"]["healthCheck"]["port"] = self.upstream.port
+                # Once, and with patience: a busy machine must not turn an upstream away.
+                service["loadBalancer"]["healthCheck"] |= {
+                    "port": self.upstream.port,
+                    "interval": "1h",
+                    "timeout": "30s",
+                }
             path.write_text(yaml.safe_dump(dynamic), encoding="utf-8")
         if (hostname := self.project.facts["edge"]["hostname"]) and self.project.facts["edge"]["tls"] == "files":
             make_certificate(self.folder, hostname)
@@ -179,6 +201,7 @@ class Edge:
         return path
 
 
+@cache
 def _unverified() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False

@@ -90,15 +90,21 @@ def test_deployment_is_updated_and_overwritten_on_request(tmp_path: Path, templa
 
 
 @pytest.mark.parametrize(
-    ("names", "answers", "pattern"),
+    ("readme", "answers", "pattern"),
     [
-        (["README.md"], "", "/README.md"),
-        (["README.md"], OURS, "/-"),
-        ([], "", "/-"),
+        (b"# Mine\n", "", "/README.md"),
+        (b"# Mine\n", OURS, "/README.md"),
+        (b"\xff", OURS, "/README.md"),
+        (b"# clair: Clair 4.9.0, distributed\n\nand my own words\n", OURS, "/-"),
+        (b"# clair: Clair 4.9.0, distributed\n", "", "/README.md"),
+        (None, OURS, "/-"),
+        (None, "", "/-"),
     ],
-    ids=["own-readme", "our-project", "empty"],
+    ids=["new-repository", "kept-before", "no-text", "edited", "left-alone", "deleted", "empty"],
 )
-def test_readme_of_a_new_repository_is_kept(tmp_path: Path, names: list[str], answers: str, pattern: str) -> None:
-    folder = folder_with(tmp_path, *names, answers=answers)
+def test_readme_that_was_not_rendered_is_kept(tmp_path: Path, readme: bytes | None, answers: str, pattern: str) -> None:
+    folder = folder_with(tmp_path, answers=answers)
+    if readme is not None:
+        (folder / "README.md").write_bytes(readme)
 
     assert kept_if_present(folder) == pattern

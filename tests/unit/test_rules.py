@@ -294,6 +294,7 @@ REFUSED: list[tuple[str, Any, dict[str, Any], str]] = [
         "is no http or https URL: write it like http://proxy.example.com:3128.",
     ),
     ("proxy_url", "http://proxy.example.com:\t3128", {}, NO_PROXY),
+    ("proxy_url", "http://[2001:db8::1];:3128", {}, NO_PROXY),
     ("proxy_exceptions", ["10.0.0.0/33"], {}, f"holds '10.0.0.0/33', {EXCEPTION}"),
     ("proxy_exceptions", ["*.example.com"], {}, f"holds '*.example.com', {EXCEPTION}"),
     ("proxy_exceptions", ["::1%a\nb"], {}, rf"holds '::1%a\nb', {EXCEPTION}"),

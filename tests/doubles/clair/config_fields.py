@@ -112,6 +112,19 @@ GO_STRUCTS = {
     "metrics.prometheus": "Prometheus",
     "metrics.otlp": "MetricOTLP",
 }
+for _signal, _struct in (("trace", "Trace"), ("metrics", "Metric")):
+    GO_STRUCTS[f"{_signal}.otlp.http"] = f"{_struct}OTLPHTTP"
+    GO_STRUCTS[f"{_signal}.otlp.grpc"] = f"{_struct}OTLPgRPC"
+
+
+def embedded_structs(path: str) -> str:
+    """Return the embedded structs that Go names between the parent of `path` and its last part."""
+    parent, _, name = path.rpartition(".")
+    kind = {"http": "HTTP", "grpc": "gRPC"}.get(parent.rpartition(".")[2], "") if ".otlp." in parent else ""
+    if not kind:
+        return ""
+    own = {"HTTP": ("url_path",), "gRPC": ("reconnect", "service_config")}[kind]
+    return f"OTLP{kind}Common." if name in own else f"OTLP{kind}Common.OTLPCommon."
 
 
 def _key_list() -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import json_patch, yaml_as_go
-from .config_fields import GO_STRUCTS, GO_TYPES, LOG_LEVELS, TYPES, known_keys
+from .config_fields import GO_STRUCTS, GO_TYPES, LOG_LEVELS, TYPES, embedded_structs, known_keys
 from .durations import parse_duration
 from .releases import Release
 
@@ -110,10 +110,7 @@ def _load_as_json(path: str) -> Any:
             raise ConfigProblem(f'malformed file "{path}": not a JSON object')
         if extension == ".json-patch" and opening != b"[":
             raise ConfigProblem(f'malformed file "{path}": not a patch document')
-        try:
-            return json.loads(raw)
-        except ValueError as error:
-            raise ConfigProblem(f'malformed file "{path}": {error}') from error
+        return _parse_json(raw, path)
     try:
         document = yaml_as_go.load(raw.decode("utf-8"))
     except yaml_as_go.YAMLProblem as error:
@@ -121,11 +118,31 @@ def _load_as_json(path: str) -> Any:
     except UnicodeDecodeError as error:
         raise ConfigProblem(f'malformed file "{path}": invalid leading UTF-8 octet') from error
     _refuse_odd_keys(document, path)
+    document = _sorted_keys(document)  # it became a Go map, which is written in this order
     if extension == ".yaml-patch":
         if not isinstance(document, list):
             raise ConfigProblem(f'malformed file "{path}": not a patch document')
         return document
     return document if isinstance(document, dict) else {}
+
+
+def _parse_json(raw: bytes, path: str) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        text = raw.decode("utf-8", "replace")
+        position = getattr(error, "pos", 0)
+        if position >= len(text.rstrip()):
+            words = "unexpected EOF"
+        else:
+            words = f"invalid character '{text[position]}' looking for beginning of value"
+        raise ConfigProblem(f'error decoding config "{path}": {words}') from error
+
+
+def _sorted_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted_keys(value[key]) for key in sorted(value)}
+    return [_sorted_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def _refuse_odd_keys(value: Any, path: str) -> None:
@@ -143,10 +160,8 @@ def _merge_drop_ins(path: str, extension: str, document: Any) -> Any:
     directory = path + ".d"
     try:
         names = sorted(os.listdir(directory))
-    except FileNotFoundError:
+    except OSError:  # not there, no directory, or not readable: Clair passes over all three
         return document
-    except OSError as error:
-        raise ConfigProblem(f"error walking filesystem: open {directory}: {go_os_error(error)}") from error
     for name in names:
         drop_in = os.path.join(directory, name)
         if os.path.isdir(drop_in) and not os.path.islink(drop_in):
@@ -156,6 +171,10 @@ def _merge_drop_ins(path: str, extension: str, document: Any) -> Any:
             document = json_patch.merge(document, _load_as_json(drop_in))
         elif kind == extension + "-patch":
             operations = _load_as_json(drop_in)
+            try:
+                json_patch.check(operations)
+            except json_patch.PatchProblem as problem:
+                raise ConfigProblem(f'bad patch "{drop_in}": {problem}') from problem
             try:
                 document = json_patch.apply(document, operations)
             except json_patch.PatchProblem as problem:
@@ -217,16 +236,18 @@ class _JSONDecoder:
         self._first = self._first or problem
 
     def _mismatch(self, value: Any, path: str, kind: str) -> None:
-        parent = path.rpartition(".")[0]
-        self._save(
-            f"cannot unmarshal {_json_kind(value)} into Go struct field "
-            f"{GO_STRUCTS.get(parent, 'Config')}.{path} of type {kind}"
-        )
+        parent, _, name = path.rpartition(".")
+        struct = GO_STRUCTS.get(parent, "Config")
+        found = _json_kind(value)
+        if kind == "int" and found == "number":
+            found = f"number {json.dumps(value)}"
+        way = f"{parent}.{embedded_structs(path)}{name}" if parent else name
+        self._save(f"cannot unmarshal {found} into Go struct field {struct}.{way} of type {kind}")
 
     def _object(self, document: dict[str, Any], prefix: str) -> dict[str, Any]:
         tree: dict[str, Any] = {}
         names = {key.rpartition(".")[2]: key for key in self._known if key.rpartition(".")[0] == prefix}
-        for key in sorted(document):  # YAML became a Go map, which is written with sorted keys
+        for key in document:
             name = key if key in names else next((known for known in names if known.lower() == key.lower()), None)
             if name is None:
                 self._save(f'unknown field "{key}"')
@@ -264,11 +285,20 @@ class _JSONDecoder:
         if not fits:
             self._mismatch(value, path, GO_TYPES[kind])
             return None
-        if kind == "strings":
-            for item in value:
-                if not isinstance(item, str):
-                    self._mismatch(item, path, "string")
+        if kind in ("strings", "map-of-strings"):
+            self._strings(value if kind == "strings" else list(value.values()), path)
+        elif kind == "map-of-strings-lists":
+            for items in value.values():
+                if isinstance(items, list):
+                    self._strings(items, path)
+                elif items is not None:
+                    self._mismatch(items, path, "[]string")
         return value
+
+    def _strings(self, items: list[Any], path: str) -> None:
+        for item in items:
+            if item is not None and not isinstance(item, str):
+                self._mismatch(item, path, "string")
 
     def _has_children(self, path: str) -> bool:
         return any(key.startswith(path + ".") for key in self._known)

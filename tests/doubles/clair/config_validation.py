@@ -79,6 +79,8 @@ def url_problem(text: str) -> str:
     if rest.startswith("//"):
         authority = rest[2:].split("/", 1)[0].split("?", 1)[0]
         host = authority.rpartition("@")[2]
+        if host.startswith("[") and "]" not in host:
+            return f"parse {_quoted(text)}: missing ']' in host"
         if " " in host:
             return f'parse {_quoted(text)}: invalid character " " in host name'
         port = re.search(r":([^\]]*)$", host)

@@ -57,8 +57,8 @@ class ConnectionTarget:
     parameters: dict[str, str] = field(default_factory=dict)
 
 
-def parse_connection_string(text: str, application_name: str = "") -> ConnectionTarget:
-    """Resolve a connection string with the environment and the password file.
+def parse_connection_string(text: str, application_name: str = "", modern: bool = True) -> ConnectionTarget:
+    """Resolve a connection string with the environment and the password file; `modern` chooses the wording of pgx v5.
 
     Raises:
         ConnectionStringProblem: the string, a port or a number in it is malformed.
@@ -79,22 +79,26 @@ def parse_connection_string(text: str, application_name: str = "") -> Connection
     if text.startswith(("postgres://", "postgresql://")):
         settings.update(_from_url(text))
     elif text:
-        settings.update(_from_words(text))
+        settings.update(_from_words(text, modern))
     hosts = settings["host"].split(",")
     ports = settings["port"].split(",")
     targets = []
     for position, host in enumerate(hosts):
         port = ports[position] if position < len(ports) else ports[0]
         if not port.isdigit() or not 0 < int(port) < 65536:
-            raise ConnectionStringProblem(f"cannot parse `{text}`: invalid port")
+            reason = "outside range" if port.isdigit() else f'strconv.ParseUint: parsing "{port}": invalid syntax'
+            raise ConnectionStringProblem(f"cannot parse `{text}`: invalid port ({reason})")
         targets.append((host, int(port)))
     if settings["sslmode"] not in ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"):
         raise ConnectionStringProblem(f"cannot parse `{text}`: failed to configure TLS (sslmode is invalid)")
-    try:
-        pool_size = int(settings.get("pool_max_conns") or max(4, os.cpu_count() or 1))
-        connect_timeout = float(settings.get("connect_timeout") or 0)
-    except ValueError as error:
-        raise ConnectionStringProblem(f"cannot parse `{text}`: {error}") from error
+    connect_timeout, bad = _number(settings, "connect_timeout", 0)
+    if bad:
+        raise ConnectionStringProblem(f"cannot parse `{text}`: invalid connect_timeout ({bad})")
+    pool_size, bad = _number(settings, "pool_max_conns", max(4, os.cpu_count() or 1))
+    if bad:
+        raise ConnectionStringProblem(
+            f"cannot parse `{text}`: cannot parse pool_max_conns ({bad})" if modern else f"cannot parse pool_max_conns: {bad}"
+        )
     if pool_size < 1:
         raise ConnectionStringProblem(f"cannot parse `{text}`: pool_max_conns too small: {pool_size}")
     password = settings.get("password", "")
@@ -119,15 +123,24 @@ def parse_connection_string(text: str, application_name: str = "") -> Connection
     )
 
 
-def _from_words(text: str) -> dict[str, str]:
+def _number(settings: dict[str, str], name: str, default: int) -> tuple[int, str]:
+    """Return the number, and what Go says about a text that is none."""
+    value = settings.get(name)
+    if not value:
+        return default, ""
+    if not re.fullmatch(r"[+-]?[0-9]+", value):
+        return default, f'strconv.ParseInt: parsing "{value}": invalid syntax'
+    return int(value), ""
+
+
+def _from_words(text: str, modern: bool) -> dict[str, str]:
     settings: dict[str, str] = {}
     position, end = 0, len(text.rstrip())
     while position < end:
         pair = _PAIR.match(text, position)
         if not pair:
-            raise ConnectionStringProblem(
-                f"cannot parse `{text}`: failed to parse as keyword/value (invalid keyword/value)"
-            )
+            problem = "keyword/value (invalid keyword/value)" if modern else "DSN (invalid dsn)"
+            raise ConnectionStringProblem(f"cannot parse `{text}`: failed to parse as {problem}")
         value = pair.group(2) if pair.group(2) is not None else pair.group(3)
         name = "database" if pair.group(1) == "dbname" else pair.group(1)
         settings[name] = re.sub(r"\\(.)", r"\1", value)

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
 
+from .name_lookup import lookup_words
+
 Headers = Mapping[str, "str | list[str]"]
 
 
@@ -188,8 +190,7 @@ def _refuse_public(host: str, port: int) -> None:
 
 def _go_words(error: Exception, host: str, port: int) -> str:
     if isinstance(error, socket.gaierror):
-        words = "no such host" if error.errno in (socket.EAI_NONAME, -5) else "i/o timeout"
-        return f"dial tcp: lookup {host} on {_name_server()}: {words}"
+        return f"dial tcp: {lookup_words(host, error)}"
     if isinstance(error, TimeoutError) and not error.errno:
         return "context deadline exceeded"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -204,18 +205,6 @@ def _go_words(error: Exception, host: str, port: int) -> str:
         return f"dial tcp {_address(host, port)}: connect: {os.strerror(error.errno).lower()}"
     return str(error)
 
-
-@lru_cache(maxsize=1)
-def _name_server() -> str:
-    try:
-        with open("/etc/resolv.conf", encoding="utf-8") as handle:
-            for line in handle:
-                words = line.split()
-                if words[:1] == ["nameserver"] and len(words) > 1:
-                    return f"{words[1]}:53"
-    except OSError:
-        pass
-    return "127.0.0.1:53"
 
 
 def _address(host: str, port: int) -> str:

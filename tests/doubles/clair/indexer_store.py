@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from .layer_scanners import Findings, to_json
-from .postgres_store import Connection, Database
+from .postgres_store import Connection, Database, DatabaseError
 from .releases import Release
 from .scanner_versions import registered_scanners
 
@@ -33,10 +33,15 @@ class IndexerStore:
         """Insert the release's scanners.
 
         Raises:
-            DatabaseError: the tables are not there.
+            ValueError: the tables are not there.
+            DatabaseError: a row is refused.
         """
         scanners = registered_scanners(self._release)
         with self._database.transaction() as connection:
+            try:
+                connection.query("SELECT id FROM scanner LIMIT 1")
+            except DatabaseError as error:
+                raise ValueError(f'failed getting id for scanner "{scanners[0][0]}": {error}') from error
             for name, version, kind in scanners:
                 connection.query(
                     "INSERT INTO scanner (name, version, kind) SELECT $1, $2, $3 WHERE NOT EXISTS "

@@ -217,7 +217,7 @@ class Notifier:
         except (http_client.RequestFailed, OSError) as error:
             raise DeliveryFailed(f"failed to deliver notification: {error}") from error
         if status != 200:
-            raise DeliveryFailed(f"failed to deliver notification: code: {status} status: {status} {reason}")
+            raise DeliveryFailed(f"failed to deliver notification: code: {status} status {status} {reason}")
 
 
 def _summary(entry: dict[str, Any]) -> dict[str, Any]:

@@ -23,8 +23,8 @@ class Database:
         Raises:
             ConnectionStringProblem: the string is malformed.
         """
-        self.target = parse_connection_string(connection_string, application_name)
-        self._modern = release.since("4.9.0")
+        self._modern = release.since("4.9.0")  # pgx v5
+        self.target = parse_connection_string(connection_string, application_name, self._modern)
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(self.target.pool_size)

@@ -12,12 +12,15 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .connection_string import ConnectionTarget
+from .name_lookup import lookup_words
 
 Row = tuple[Any, ...]
+_FINAL_CODES = ("28P01", "28000", "3D000", "42501")  # another address would not help
 
 
 class DatabaseError(Exception):
@@ -44,22 +47,19 @@ class Connection:
         """
         self.broken = False
         self._buffer = b""
-        problems = []
-        for host, port in target.hosts:
+        refusals: list[_Refused] = []
+        for attempt in _attempts(target):
+            if isinstance(attempt, _Refused):
+                refusals.append(attempt)
+                continue
             try:
-                self._socket = self._open(target, host, port)
+                self._open(target, attempt)
                 return
-            except _Refused as problem:
-                problems.append((host, port, str(problem)))
-        host, port, text = problems[-1]
-        if modern:
-            where = f"`user={target.user} database={target.database}`"
-            peer = f"{host}/.s.PGSQL.{port} ({host})" if host.startswith("/") else f"{_resolved(host, port)} ({host})"
-            joined = f": {text}" if text.startswith("hostname") else f": {peer}: {text}"
-            raise ConnectionFailed(f"failed to connect to {where}{joined}")
-        where = f"`host={host} user={target.user} database={target.database}`"
-        kind, _, detail = text.partition(": ")
-        raise ConnectionFailed(f"failed to connect to {where}: {kind} ({detail})")
+            except _Refused as refusal:
+                refusals.append(refusal)
+                if refusal.final:
+                    break
+        raise ConnectionFailed(_modern_words(target, refusals) if modern else _older_words(target, refusals[-1]))
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Run one statement with `$1` parameters; values come back as text, or None.
@@ -98,46 +98,44 @@ class Connection:
             pass
         self._socket.close()
 
-    def _open(self, target: ConnectionTarget, host: str, port: int) -> socket.socket:
+    def _open(self, target: ConnectionTarget, attempt: _Attempt) -> None:
         timeout = target.connect_timeout_seconds or None
-        if host.startswith("/"):
-            connection = socket.socket(socket.AF_UNIX)
-            path = f"{host}/.s.PGSQL.{port}"
-            try:
-                connection.connect(path)
-            except OSError as error:
-                raise _Refused(f"dial error: dial unix {path}: connect: {_words(error)}") from error
-        else:
-            try:
-                addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except OSError as error:
-                raise _Refused(f"hostname resolving error: lookup {host}: {_lookup_words(error)}") from error
-            connection = _connect_any(addresses, timeout)
-        connection.settimeout(timeout)
-        self._socket = connection
-        if not host.startswith("/") and target.sslmode != "disable":
-            self._negotiate_tls(target, host)
+        self._buffer = b""
+        self._socket = socket.socket(attempt.family)
+        self._socket.settimeout(timeout)
+        kind = "unix" if attempt.family == socket.AF_UNIX else "tcp"
+        try:
+            self._socket.connect(attempt.address)
+        except OSError as error:
+            self._socket.close()
+            raise _Refused(attempt, f"dial error: dial {kind} {attempt.shown}: {_connect_words(error)}") from error
+        if attempt.tls:
+            self._negotiate_tls(target, attempt)
         try:
             self._start(target)
+        except _AuthenticationFailed as error:
+            self._socket.close()
+            raise _Refused(attempt, f"failed SASL auth: {error}", final=True) from error
         except DatabaseError as error:
             self._socket.close()
-            raise _Refused(f"server error: {error}") from error
+            raise _Refused(attempt, f"server error: {error}", final=error.code in _FINAL_CODES) from error
         except (OSError, ConnectionFailed) as error:
             self._socket.close()
-            raise _Refused(f"failed to receive message: {error}") from error
+            raise _Refused(attempt, f"failed to receive message: {error}") from error
         self._socket.settimeout(None)
-        if not host.startswith("/"):
+        if kind == "tcp":
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._socket
 
-    def _negotiate_tls(self, target: ConnectionTarget, host: str) -> None:
-        self._socket.sendall(struct.pack("!ii", 8, 80877103))
-        answer = self._socket.recv(1)
-        if answer != b"S":
-            if target.sslmode in ("allow", "prefer"):
-                return
+    def _negotiate_tls(self, target: ConnectionTarget, attempt: _Attempt) -> None:
+        try:
+            self._socket.sendall(struct.pack("!ii", 8, 80877103))
+            answer = self._socket.recv(1)
+        except OSError as error:
             self._socket.close()
-            raise _Refused("tls error: server refused TLS connection")
+            raise _Refused(attempt, f"tls error: {_connect_words(error)}") from error
+        if answer != b"S":
+            self._socket.close()
+            raise _Refused(attempt, "tls error: server refused TLS connection")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         verify = target.sslmode in ("verify-ca", "verify-full") or (target.sslmode == "require" and target.sslrootcert)
         context.check_hostname = target.sslmode == "verify-full"
@@ -152,10 +150,10 @@ class Connection:
                     load_authorities(context)
             if target.sslcert:
                 context.load_cert_chain(target.sslcert, target.sslkey)
-            self._socket = context.wrap_socket(self._socket, server_hostname=host)
+            self._socket = context.wrap_socket(self._socket, server_hostname=attempt.host)
         except OSError as error:
             self._socket.close()
-            raise _Refused(f"tls error: {error}") from error
+            raise _Refused(attempt, f"tls error: {error}") from error
 
     def _start(self, target: ConnectionTarget) -> None:
         words = {"user": target.user, "client_encoding": "UTF8", **target.parameters}
@@ -168,7 +166,10 @@ class Connection:
         while True:
             kind, payload = self._receive()
             if kind == b"E":
-                raise DatabaseError(_fields(payload))
+                error = DatabaseError(_fields(payload))
+                if scram:
+                    raise _AuthenticationFailed(str(error)) from error
+                raise error
             if kind == b"Z":
                 return
             if kind != b"R":
@@ -188,6 +189,7 @@ class Connection:
                 self._send(_message(b"p", scram.final(payload[4:])))
             elif method == 12 and scram:
                 scram.check(payload[4:])
+                scram = None
             elif method != 0:
                 raise ConnectionFailed("unknown authentication method")
 
@@ -233,8 +235,61 @@ class Connection:
         return data
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """One address of one host, with or without TLS."""
+
+    host: str
+    family: int
+    address: Any
+    shown: str
+    tls: bool
+
+
 class _Refused(Exception):
+    def __init__(self, attempt: _Attempt | str, text: str, final: bool = False) -> None:
+        super().__init__(text)
+        self.host = attempt if isinstance(attempt, str) else attempt.host
+        self.peer = "" if isinstance(attempt, str) else f"{attempt.shown} ({attempt.host}): "
+        self.final = final
+
+
+class _AuthenticationFailed(Exception):
     pass
+
+
+def _attempts(target: ConnectionTarget) -> Iterator[_Attempt | _Refused]:
+    """Yield what pgx tries, in its order: hosts, then TLS or not, then the host's addresses."""
+    ways = {"disable": (False,), "allow": (False, True), "prefer": (True, False)}.get(target.sslmode, (True,))
+    for host, port in target.hosts:
+        if host.startswith("/"):
+            path = f"{host}/.s.PGSQL.{port}"
+            yield _Attempt(host, socket.AF_UNIX, path, path, tls=False)
+            continue
+        for tls in ways:
+            try:
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except OSError as error:
+                yield _Refused(host, f"hostname resolving error: {lookup_words(host, error)}")
+                continue
+            for family, _, _, _, address in found:
+                shown = f"[{address[0]}]:{port}" if family == socket.AF_INET6 else f"{address[0]}:{port}"
+                yield _Attempt(host, family, address, shown, tls)
+
+
+def _modern_words(target: ConnectionTarget, refusals: list[_Refused]) -> str:
+    """Word a failure like pgx v5, which names every attempt."""
+    lines = [refusal.peer + str(refusal) for refusal in refusals]
+    lines[1:] = [line.removeprefix("hostname resolving error: ") for line in lines[1:]]
+    listed = f" {lines[0]}" if len(lines) == 1 else "".join(f"\n\t\t{line}" for line in lines)
+    return f"failed to connect to `user={target.user} database={target.database}`:{listed}"
+
+
+def _older_words(target: ConnectionTarget, refusal: _Refused) -> str:
+    """Word a failure like pgx v4, which names the last attempt."""
+    kind, _, detail = str(refusal).partition(": ")
+    where = f"`host={refusal.host} user={target.user} database={target.database}`"
+    return f"failed to connect to {where}: {kind} ({detail})"
 
 
 class _Scram:
@@ -267,28 +322,6 @@ class _Scram:
             raise ConnectionFailed("invalid SCRAM server signature")
 
 
-def _connect_any(addresses: list[Any], timeout: float | None) -> socket.socket:
-    last = ""
-    for family, kind, protocol, _, address in addresses:
-        connection = socket.socket(family, kind, protocol)
-        connection.settimeout(timeout)
-        try:
-            connection.connect(address)
-            return connection
-        except OSError as error:
-            connection.close()
-            shown = f"[{address[0]}]:{address[1]}" if family == socket.AF_INET6 else f"{address[0]}:{address[1]}"
-            last = f"dial error: dial tcp {shown}: {_connect_words(error)}"
-    raise _Refused(last)
-
-
-def _resolved(host: str, port: int) -> str:
-    try:
-        return f"{socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]}:{port}"
-    except OSError:
-        return f"{host}:{port}"
-
-
 def _words(error: OSError) -> str:
     text = os.strerror(error.errno) if error.errno else str(error)
     return text[:1].lower() + text[1:]
@@ -296,10 +329,6 @@ def _words(error: OSError) -> str:
 
 def _connect_words(error: OSError) -> str:
     return "i/o timeout" if isinstance(error, TimeoutError) and not error.errno else f"connect: {_words(error)}"
-
-
-def _lookup_words(error: OSError) -> str:
-    return "no such host" if getattr(error, "errno", 0) in (socket.EAI_NONAME, -5) else "i/o timeout"
 
 
 def _text(value: object) -> bytes:

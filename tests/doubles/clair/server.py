@@ -17,7 +17,7 @@ from .http_server import Server
 from .layer_fetching import spool_folder
 from .log_lines import log, plain, set_level
 from .releases import Release, current_release
-from .services import Services, StartFailed, wait_for_ready_delay
+from .services import Panicked, Services, StartFailed, wait_for_ready_delay
 
 _MODES = ("combo", "indexer", "matcher", "notifier")
 _SHUTDOWN_SECONDS = 10.0
@@ -77,6 +77,9 @@ class _Process:
                 if introspection:
                     introspection.ready.set()
                 self._wait()
+        except Panicked as problem:
+            print(f"panic: {problem}\n\ngoroutine 1 [running]:\nclair-template.stand-in()", file=sys.stderr, flush=True)
+            os._exit(2)
         except StartFailed as problem:
             if not (self._stopping.is_set() and "context canceled" not in str(problem)):
                 log("error", "main", "fatal error", error=str(problem))

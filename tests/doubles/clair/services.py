@@ -24,6 +24,10 @@ class StartFailed(Exception):
     """The process cannot go on; the text is the original's after `fatal error`."""
 
 
+class Panicked(Exception):
+    """The original dies of a Go panic here; the text is what follows `panic: `."""
+
+
 class Services:
     """The running services of one process."""
 
@@ -41,6 +45,7 @@ class Services:
 
         Raises:
             StartFailed: with the original's text.
+            Panicked: migrations come before the first connection of the pool, and cannot connect.
         """
         log("info", _COMPONENT, "begin service initialization")
         mode = self._config.mode
@@ -93,18 +98,23 @@ class Services:
         except ConnectionStringProblem as problem:
             raise ConnectionStringProblem(f"failed to parse ConnString: {problem}") from problem
         self._stops.append(database.close)
+        migrations_wanted = bool(self._config.get(f"{section}.migrations"))
         while True:
             try:
                 database.connect().close()
                 break
             except ConnectionFailed as failure:
+                migrates_first = self._release.waits_for_database or section == "notifier"
+                if migrations_wanted and migrates_first:
+                    raise Panicked(f"migrate: {failure}") from failure
                 if not self._release.waits_for_database or self._stopping.is_set():
-                    raise ConnectionFailed(f"failed to create ConnPool: {failure}") from failure
+                    prefix = "" if section == "notifier" else "failed to create ConnPool: "
+                    raise ConnectionFailed(f"{prefix}{failure}") from failure
                 log("warn", "internal/ctxlock/Locker.run", "unexpected error; retrying immediately", error=str(failure))
                 self._stopping.wait(1.0)
                 if self._stopping.is_set():
                     raise ConnectionFailed("context canceled") from failure
-        if self._config.get(f"{section}.migrations"):
+        if migrations_wanted:
             migrate(database, table, migrations, highest)
         return database
 
@@ -123,7 +133,7 @@ class Services:
         store = IndexerStore(database, self._release)
         try:
             store.register_scanners()
-        except DatabaseError as error:
+        except (DatabaseError, ValueError) as error:
             raise ValueError(f"failed to register configured scanners: {error}") from error
         log("info", "libindex/New", "registered configured scanners")
         log("info", "indexer.NewLayerScanner", "NewLayerScanner: constructing a new layer-scanner")

@@ -70,7 +70,9 @@ class Manager:
         try:
             self._factories = make_factories(config, release)
         except FeedProblem as problem:
-            raise FeedProblem(f"failed to configure updater set factory: {problem}") from problem
+            raise FeedProblem(
+                f"failed to configure updater set factory: updater: errors configuring factories:\n\t{problem}"
+            ) from problem
 
     def start(self) -> None:
         """Run in the background until `stop`."""

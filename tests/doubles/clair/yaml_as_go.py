@@ -80,8 +80,10 @@ def load(text: str) -> Any:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f"line {mark.line + 1}: " if mark else ""
+        number = next((mark.line for mark in (error.context_mark, error.problem_mark) if mark and mark.line), 0)
+        if number and isinstance(error, yaml.scanner.ScannerError):
+            number += 1
+        line = f"line {number}: " if number else ""
         raise YAMLProblem(f"{line}{error.problem}") from error
     except yaml.YAMLError as error:
         raise YAMLProblem(str(error)) from error

@@ -41,7 +41,7 @@ __all__ = ["REGISTRY_IMAGE", "ImageError", "ImageReport", "Recipe", "ensure", "e
 
 STAND_IN_LABEL = "clair-template.stand-in"
 DIGEST_LABEL = "clair-template.stand-in-digest"
-REGISTRY_IMAGE = "docker.io/library/registry:2.8.3"  # only tests use it, so no data file of the template names it
+REGISTRY_IMAGE = "docker.io/library/registry:2.8.3"  # the one of components.yaml; a module constant must not read files
 
 PROBE_SECONDS = 8.0
 PULL_SECONDS = 600.0

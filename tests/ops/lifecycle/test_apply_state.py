@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ops.apply_state import PARTS, apply_state, build_parts, digest, drop_old_parts, overlay, pgpass, swap_in, top_files
+from ops.apply_state import apply_state, digest, drop_old_parts, overlay, swap_in
+from ops.build_parts import PARTS, build_parts, pgpass, top_files
 from ops.create_secrets import create_missing
 from ops.errors import Problem
 from ops.write_files import read_tree
@@ -125,7 +126,7 @@ def test_a_proxy_url_with_a_password_reaches_the_containers_by_the_overlay(clair
     services = overlay(clair.deployment, {})["services"]
 
     names = [name for name, service in services.items() if "environment" in service]
-    assert names == clair.deployment.facts["proxy"]["services"]
+    assert names == [*clair.deployment.facts["proxy"]["services"], "clairctl"]
     environment = services[names[0]]["environment"]
     # Compose turns $$ into $.
     assert environment["HTTPS_PROXY"] == environment["HTTP_PROXY"] == "http://user:pa$$$$word@proxy.example:3128"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ops import __main__ as command_line
-from ops import scan_image, settings
+from ops import retry_request, scan_image, settings
 from ops.find_feeds import Question
 from ops.match_updaters import Ledger, LedgerRow
 
@@ -81,9 +81,9 @@ class FakeLedger:
 
 @pytest.fixture
 def ledger() -> FakeLedger:
-    """A ledger in which debian/updater and osv/pypi succeeded an hour ago."""
+    """A ledger in which the Debian feeds of new and old releases and osv/pypi succeeded an hour ago."""
     found = FakeLedger()
-    found.load(DEBIAN, "osv/pypi")
+    found.load(DEBIAN, f"{DEBIAN}/bookworm", "osv/pypi")
     return found
 
 
@@ -150,9 +150,22 @@ Run = Callable[..., Outcome]
 @pytest.fixture
 def run(deployment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `./clair ARGUMENTS` of the deployment in this process."""
-    for name in (
-        "IMAGE PLATFORM FORMAT OUTPUT FAIL_ON ONLY_FIXED IGNORE_UNKNOWN MAX_FEED_AGE ALLOW_STALE ALLOW_EMPTY TIMEOUT"
-    ).split():
+    for name in [
+        "IMAGE",
+        "PLATFORM",
+        "ALL_PLATFORMS",
+        "FORMAT",
+        "OUTPUT",
+        "FAIL_ON",
+        "ONLY_FIXED",
+        "IGNORE_UNKNOWN",
+        "IGNORE",
+        "BASELINE",
+        "MAX_FEED_AGE",
+        "ALLOW_STALE",
+        "ALLOW_EMPTY",
+        "TIMEOUT",
+    ]:
         monkeypatch.delenv(name, raising=False)
 
     def call(*arguments: str) -> Outcome:
@@ -172,6 +185,13 @@ def scan(run: Run, ledger: FakeLedger, registry: Registry, monkeypatch: pytest.M
     monkeypatch.setattr(scan_image, "LedgerSession", lambda deployment, deadline: ledger)
 
     def call(*arguments: str, image: str = "demo/debian:12") -> Outcome:
-        return run("scan", f"{registry.name}/{image}" if image else "", *arguments)
+        return run("scan", *([f"{registry.name}/{image}"] if image else []), *arguments)
 
     return call
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again without a pause."""
+    defaults = {**(retry_request.retry_request.__kwdefaults__ or {}), "sleep": lambda seconds: None}
+    monkeypatch.setattr(retry_request.retry_request, "__kwdefaults__", defaults)

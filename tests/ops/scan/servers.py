@@ -156,6 +156,8 @@ class Clair(Server):
         self.change_index: Callable[[dict[str, Any]], Any] = lambda report: report
         self.change_report: Callable[[dict[str, Any]], Any] = lambda report: report
         self.manifests: list[dict[str, Any]] = []
+        self.state = ""
+        self.known: set[str] = set()
 
     def answer(self, request: Request) -> Reply:
         path = urlsplit(request.path).path
@@ -166,6 +168,7 @@ class Clair(Server):
         if request.method == "POST" and path == INDEX_REPORT:
             manifest = json.loads(request.body)
             self.manifests.append(manifest)
+            self.known.add(manifest["hash"])
             reply = self._recorded("POST index_report")
             reply.body["manifest_hash"] = manifest["hash"]
             return Reply(reply.status, self.change_index(reply.body), reply.headers)
@@ -174,12 +177,28 @@ class Clair(Server):
             reply.body["manifest_hash"] = path.rpartition("/")[2]
             return Reply(reply.status, self.change_report(reply.body), reply.headers)
         if path == "/indexer/api/v1/index_state":
-            return self._recorded("index_state")
+            return self._in_state(self._recorded("index_state"))
+        digest = path.rpartition("/")[2]
+        if path.startswith(f"{INDEX_REPORT}/") and request.method == "DELETE":
+            self.known.discard(digest)
+            return self._recorded("DELETE index_report")
+        if path.startswith(f"{INDEX_REPORT}/") and digest in self.known:
+            reply = self._in_state(self._recorded("GET index_report"))
+            reply.body["manifest_hash"] = digest
+            return Reply(reply.status, self.change_index(reply.body), reply.headers)
         if path.startswith(f"{INDEX_REPORT}/"):
             return self._recorded("index_report of an unknown manifest")
         if path.startswith("/notifier/api/v1/notification/"):
             return self._recorded("notification, unknown id")
         return Reply(404, b"404 page not found\n")
+
+    def _in_state(self, reply: Reply) -> Reply:
+        """Return an answer of an indexer whose scanners are others than the recorded ones, if `state` is set."""
+        if self.state:
+            reply.headers["Etag"] = f'"{self.state}"'
+            if "state" in reply.body and len(reply.body) == 1:
+                reply.body["state"] = self.state
+        return reply
 
     def _recorded(self, name: str) -> Reply:
         exchange = recorded(name, self.release)

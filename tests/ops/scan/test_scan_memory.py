@@ -21,7 +21,7 @@ LIMIT_MIB = 400
 
 def large_report(report: dict[str, Any], size_bytes: int, text: str) -> dict[str, Any]:
     """Return a report with findings of about 900 bytes each, `size_bytes` in all."""
-    (identifier, template), *_ = report["vulnerabilities"].items()
+    template, *_ = report["vulnerabilities"].values()
     template = {**template, "description": ""}
     overhead = len(json.dumps(template))
     description = (text * 900)[: max(0, 900 - overhead)]
@@ -34,10 +34,16 @@ def large_report(report: dict[str, Any], size_bytes: int, text: str) -> dict[str
     return {**report, "vulnerabilities": vulnerabilities, "package_vulnerabilities": {package: list(vulnerabilities)}}
 
 
-@pytest.mark.parametrize("text", ["plain text ", "text with a \N{PILE OF POO} "], ids=["ascii", "beyond-the-bmp"])
-@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize(
+    ("text", "output"),
+    [
+        pytest.param("plain text ", "table", id="ascii to a table"),
+        # One such character makes Python store every character of a text in four bytes.
+        pytest.param("text with a \N{PILE OF POO} ", "json", id="beyond U+FFFF to JSON"),
+    ],
+)
 def test_a_report_of_50_mb_is_handled_in_under_400_mib(
-    clair: Clair, registry: Registry, deployment: Path, tmp_path: Path, text: str, output: str
+    *, clair: Clair, registry: Registry, deployment: Path, tmp_path: Path, text: str, output: str
 ) -> None:
     built: dict[str, bytes] = {}
 
@@ -51,18 +57,21 @@ def test_a_report_of_50_mb_is_handled_in_under_400_mib(
     fake.write_text(json.dumps({"rows": [["debian/updater", now, now, now, None]], "present": ["bookworm"]}))
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(deployment.parent / "template"), str(HERE)]),
         "DOCKER": f"{sys.executable} {HERE / 'fake_docker.py'}",
         "FAKE_LEDGER": str(fake),
     }
-    template = Path(__file__).parents[3] / "template"
-    environment["PYTHONPATH"] = str(copy_ops(template, deployment))
+    environment["PYTHONPATH"] = str(with_commands(deployment))
 
     done = subprocess.run(
-        [sys.executable, str(HERE / "clair_program.py"), "scan", f"{registry.name}/demo/debian:12",
-         "--format", output, "--output", str(tmp_path / "report")],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            *(sys.executable, str(HERE / "clair_program.py"), "scan", f"{registry.name}/demo/debian:12"),
+            *("--format", output, "--output", str(tmp_path / "report")),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stderr
     peak_kib = int(re.search(r"peak (\d+) KiB", done.stderr).group(1))  # type: ignore[union-attr]
@@ -70,8 +79,8 @@ def test_a_report_of_50_mb_is_handled_in_under_400_mib(
     assert peak_kib < LIMIT_MIB * 1024
 
 
-def copy_ops(template: Path, deployment: Path) -> Path:
-    """Put the commands into a deployment, as the render does, and return the deployment."""
-    for path in (template / "ops").glob("*.py"):
+def with_commands(deployment: Path) -> Path:
+    """Put the commands into a deployment, as the render does, and return it."""
+    for path in (Path(__file__).parents[3] / "template" / "ops").glob("*.py"):
         (deployment / "ops" / path.name).write_bytes(path.read_bytes())
     return deployment

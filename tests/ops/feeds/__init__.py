@@ -1,0 +1,1 @@
+"""Tests of the ledger of feeds and of the packs that carry feeds to where no internet is."""

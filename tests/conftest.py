@@ -20,10 +20,10 @@ from tests.support.projects import Project
 Render = Callable[[str | Mapping[str, Any]], Project]
 
 # No deadline: a busy machine is no failure. Enough examples to find what one character does, few enough to run at every save.
-# The same examples in every run: a failure is one of this change. Look for new ones with --hypothesis-seed=random after larger changes.
+# The same examples in every run, so that a failure is one of this change; `--hypothesis-profile=search` looks for new ones.
 settings.register_profile("project", deadline=None, max_examples=60, derandomize=True)
-settings.register_profile("search", deadline=None, max_examples=3000)
-settings.load_profile("search")
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile("project")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,10 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's own Copier settings and git configuration out of every test."""
-    settings = tmp_path_factory.mktemp("copier") / "settings.yml"
-    settings.write_text("{}\n", encoding="utf-8")
+    file = tmp_path_factory.mktemp("copier") / "settings.yml"
+    file.write_text("{}\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COPIER_SETTINGS_PATH", str(settings))
+        patch.setenv("COPIER_SETTINGS_PATH", str(file))
         for name in [name for name in os.environ if name.startswith("GIT_")]:
             patch.delenv(name)  # inside a git hook they name the repository that is being committed to
         yield

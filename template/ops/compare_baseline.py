@@ -72,7 +72,7 @@ def _baseline(path: str, document: Object, image: str) -> Baseline:
     documents = part(document, "platforms", list, where) if "platforms" in document else [document]
     platforms: dict[str, Known] = {}
     for item in documents:
-        verdict = part(as_object(item), "verdict", str, where)
+        verdict = part(_object(item, "a platform"), "verdict", str, where)
         if verdict == UNDECIDED_VERDICT:
             raise _unusable(path, "that scan was undecided, so nothing can be called new against it", UNDECIDED)
         if verdict not in (CLEAN, FINDINGS):
@@ -97,10 +97,16 @@ def finding_key(finding: Object) -> tuple[str, str]:
 
 
 def _severity(finding: Any) -> int:
-    name = part(as_object(finding), "severity", str, "a finding")
+    name = part(_object(finding, "a finding"), "severity", str, "a finding")
     if name not in SEVERITIES:
         raise Unreadable(f"a finding has the severity {printable(name, 40)!r}")
     return SEVERITIES.index(name)
+
+
+def _object(value: Any, what: str) -> Object:
+    if not isinstance(value, dict):
+        raise Unreadable(f"{what} is no object")
+    return value
 
 
 def _repository(image: str) -> str:

@@ -47,6 +47,14 @@ _KNOWN_FAILURES: Tuple[Tuple[str, str, str, str, int], ...] = (
         USAGE,
     ),
     (
+        # Before the daemon's: Compose reports the calls that it cancels then as `error during connect`.
+        r"non-overlapping ipv4 address pool",
+        "networks used up, docker",
+        "no address range is left for another network",
+        "docker network prune, or more ranges by default-address-pools in /etc/docker/daemon.json",
+        USAGE,
+    ),
+    (
         r"cannot connect to the docker daemon|is the docker daemon running|error during connect|"
         r"failed to connect to the docker api",
         "docker unreachable, its daemon",

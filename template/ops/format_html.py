@@ -54,11 +54,11 @@ def html_report(report: Report) -> Iterator[str]:
     )
     yield from _verdict(report)
     yield "<main>\n"
-    if report.whole:
-        yield from _differences(report)
     for label, result in report.labelled:
         yield from _about(result, label if report.whole else "", report.release)
-    if any(result.report for result in report.results):
+    if report.whole:
+        yield from _differences(report)
+    if any(result.verdict.findings for result in report.results):
         yield from _findings(report)
         yield f"<script>{script}</script>\n"
     yield "</main>\n</body>\n</html>\n"
@@ -73,7 +73,7 @@ def _verdict(report: Report) -> Iterator[str]:
         if sentences:
             items = "".join(f"<li>{markup(sentence)}</li>" for sentence in sentences)
             yield f"<p>{markup(label)}:</p><ul>{items}</ul>\n" if report.whole else f"<ul>{items}</ul>\n"
-    if not report.whole and report.results[0].report:
+    if not report.whole and report.results[0].verdict.findings:
         yield '<ul class="counts" aria-label="Findings by severity">'
         for name, number in report.results[0].verdict.counts.items():
             yield f'<li><span class="chip {name.lower()}{"" if number else " none"}">{number} {name}</span></li>'

@@ -58,9 +58,10 @@ def _properties(result: Result, release: str) -> Iterator[tuple[str, str]]:
 def _cases(result: Result) -> Iterator[Case]:
     verdict = result.verdict
     undecided = verdict.verdict == UNDECIDED_VERDICT
-    said = summary(result)
-    reasons = "\n".join(verdict.reasons)
-    yield ("verdict", "the scan is decided", "error" if undecided else "", said, reasons)
+    reasons = verdict.reasons
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    said = f"undecided: {reasons[0]}{more}" if reasons else ""
+    yield ("verdict", "the scan is decided", "error" if undecided else "", said, "\n".join(reasons))
     for cover in verdict.covers:
         text = cover_text(cover, result.finished_at)
         yield ("feeds", cover.subject, "" if cover.state == FRESH else "skipped", text, text)

@@ -72,7 +72,8 @@ def open_pack(path: str, progress: Callable[[float], None] = lambda share: None)
     if not path:
         raise Problem("wrong use, clair feeds-import: no file given", "./clair feeds-import feeds.tar")
     try:
-        stream = Path(path).open("rb")  # noqa: SIM115 - the pack keeps it
+        # Without a buffer: what is imported is read anew and compared with what was checked.
+        stream = Path(path).open("rb", buffering=0)  # noqa: SIM115 - the pack keeps it
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise Problem(f"pack unreadable, {path}: {reason}", f"ls -l {path}", USAGE) from error
@@ -91,7 +92,7 @@ def open_pack(path: str, progress: Callable[[float], None] = lambda share: None)
 
 def read_pack(stream: BinaryIO, progress: Callable[[float], None] = lambda share: None) -> Pack:
     """Return the pack in a file that is open for reading. Raises Damaged, OSError."""
-    length = os.fstat(stream.fileno()).st_size
+    length = stream.seek(0, os.SEEK_END)
     place = 0
     places: dict[str, tuple[int, int]] = {}
     for name in MEMBERS:
@@ -126,6 +127,8 @@ def _member_size(stream: BinaryIO, place: int, length: int, name: str, before: M
 
 def _complaint(block: bytes, name: str, before: Mapping[str, object], place: int) -> str:
     """Return what is wrong with a header that is not the one the form has."""
+    if place and not any(block):
+        return f"{name} is missing"
     if block[257:262] != b"ustar":
         return "it is no feed pack" if place == 0 else f"the header of {name} is damaged"
     found = block[:100].split(b"\0")[0].decode("utf-8", "replace")

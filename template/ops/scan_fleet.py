@@ -63,7 +63,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--file",
         default=environment.get("FILE", ""),
-        help=f"the list, a line per image: IMAGE [PLATFORM]; default {DEFAULT_LIST} [FILE]",
+        help=f"the list, one image a line, perhaps with a platform; default {DEFAULT_LIST} [FILE]",
     )
     add_policy(parser)
     parser.add_switch("--restart", "RESTART", "begin anew where a run was cut")

@@ -130,8 +130,8 @@ class Wait:
             if found
             else []
         )
-        names = "; ".join(f"{family.name} {family.state}: {family.reason}" for family in left) or "ledger unreadable"
-        hint = left[0].hint if left else "./clair ps"
+        names = _named(left) or "the ledger could not be read"
+        hint = next((family.hint for family in left if family.hint), "./clair logs matcher")
         matcher = self._matcher() if found is None or found.run is None else ""
         why = f"; {matcher}" if matcher else ""
         return Problem(
@@ -184,4 +184,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _named(families: Sequence[FamilyState]) -> str:
-    return "; ".join(f"{family.name} {family.state}: {family.reason}" for family in families)
+    return "; ".join(
+        f"{family.name} {family.state}: {family.reason}" if family.reason else f"{family.name}: the run is not over"
+        for family in families
+    )

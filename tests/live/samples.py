@@ -5,13 +5,11 @@ The feed comes from a container of the deployment itself (demo/deployment.py), w
 
 from __future__ import annotations
 
+import base64
 import http.client
-import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -24,7 +22,8 @@ from tests.live.support import Deployment
 
 __all__ = [
     "FAMILIES",
-    "FEED_UPDATERS",
+    "FEEDS",
+    "SCORES",
     "add_samples",
     "clair",
     "container_ids",
@@ -42,7 +41,8 @@ __all__ = [
 ]
 
 FAMILIES = ["alpine", "debian"]
-FEED_UPDATERS = ("alpine-main-v3.18-updater", "alpine-community-v3.18-updater", "clair.cvss", "debian/updater")
+FEEDS = ("alpine-main-v3.18-updater", "alpine-community-v3.18-updater", "debian/updater")
+SCORES = "clair.cvss"
 FEED_SECONDS = 120.0
 POLL_SECONDS = 0.3
 
@@ -79,9 +79,7 @@ def clair(deployment: Deployment, *arguments: str, check: bool = True, **environ
     return deployment.run(*arguments, check=check, **{"ALLOW_SMALL": "1", **direct, **environment})
 
 
-def scan(
-    deployment: Deployment, reference: str, *options: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def scan(deployment: Deployment, reference: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `./clair scan`, whatever its exit code; a traceback is a failure of every test."""
     done: subprocess.CompletedProcess[str] = clair(deployment, "scan", reference, *options, check=False, **environment)
     no_traceback(done)
@@ -104,13 +102,13 @@ def findings(document: Mapping[str, Any]) -> set[sample_feed.Finding]:
 
 
 def wait_for_feeds(deployment: Deployment, seconds: float = FEED_SECONDS) -> None:
-    """Wait until the sample feeds are in the bundled database."""
-    names = ", ".join(f"'{name}'" for name in FEED_UPDATERS)
+    """Wait until the sample feeds are in the bundled database, and the scores were tried: the double has none."""
+    names = ", ".join(f"'{name}'" for name in FEEDS)
     statement = (
-        f"SELECT count(DISTINCT updater) FROM update_operation JOIN updater_status ON updater_name = updater "
-        f"WHERE last_run_succeeded AND updater IN ({names})"
+        f"SELECT count(DISTINCT updater_name) FROM updater_status LEFT JOIN update_operation ON updater = updater_name "
+        f"WHERE (updater IN ({names}) AND last_run_succeeded) OR updater_name = '{SCORES}'"
     )
-    wanted = [[str(len(FEED_UPDATERS))]]
+    wanted = [[str(len(FEEDS) + 1)]]
     wait_until(lambda: deployment.psql("matcher", statement) == wanted, f"feeds of {deployment.name}", seconds)
 
 
@@ -131,8 +129,6 @@ def push_samples(registry: Registry, *references: str) -> dict[str, str]:
 
 
 def _base64(text: str) -> str:
-    import base64
-
     return base64.b64encode(text.encode()).decode()
 
 
@@ -147,8 +143,6 @@ def container_ids(deployment: Deployment) -> dict[str, str]:
 
 def psk(deployment: Deployment) -> bytes:
     """Return the deployment's key as its signers use it."""
-    import base64
-
     return base64.b64decode((deployment.root / "secrets" / "psk").read_text(encoding="utf-8").strip())
 
 

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     try:
         common, rest = _parse("", arguments)
         if "version" in common:
-            print(f"clairctl version {release.version} (test double)")
+            print(f"clairctl version {release.version}")
             return 0
         if "D" in common or "q" in common:
             log_lines.set_minimum("debug" if "D" in common else "warn")

@@ -73,7 +73,9 @@ def _run(feed: Feed) -> tuple[str, list[dict[str, Any]], str]:
     log("info", "libvuln/updates/Manager.driveUpdater", "starting update", updater=feed.name)
     try:
         body, fingerprint = feed.fetch("")
-        return "", feed.parse(body), fingerprint
+        records = feed.parse(body)
+        log("info", "libvuln/updates/Manager.driveUpdater", "successful update", ref=str(uuid.uuid4()), updater=feed.name)
+        return "", records, fingerprint
     except FeedProblem as problem:
         return str(problem), [], ""
     except (ValueError, TypeError, AttributeError, KeyError) as error:

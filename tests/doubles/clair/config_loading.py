@@ -5,16 +5,15 @@ Source: quay/clair cmd/config.go (4.7.0 and newer) and cmd/clair/main.go (before
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from . import json_patch, yaml_as_go
-from .config_fields import GO_STRUCTS, GO_TYPES, LOG_LEVELS, TYPES, embedded_structs, known_keys
-from .durations import parse_duration
+from .config_fields import GO_STRUCTS, GO_TYPES, TYPES, embedded_structs, known_keys
+from .config_texts import TEXT_KINDS, parse_text
+from .config_yaml import YAMLDecoder
 from .releases import Release
 
 
@@ -25,9 +24,8 @@ class ConfigProblem(Exception):
 class Config:
     """A decoded configuration: nested values by dotted path; what is absent has Go's zero value."""
 
-    def __init__(self, tree: dict[str, Any], document: Any = None) -> None:
+    def __init__(self, tree: dict[str, Any]) -> None:
         self.tree = tree
-        self.document = document
         self.mode = "combo"
 
     def get(self, path: str, default: Any = None) -> Any:
@@ -72,15 +70,14 @@ def _load_before_470(path: str, release: Release) -> Config:
         raise ConfigProblem(f"failed to open config file: open {path}: {go_os_error(error)}") from error
     try:
         document = yaml_as_go.load(text)
+        if document is None:
+            raise ConfigProblem("failed to decode yaml config: EOF")
+        tree = YAMLDecoder(release).decode(yaml_as_go.compose(text))
     except yaml_as_go.YAMLProblem as error:
         raise ConfigProblem(f"failed to decode yaml config: yaml: {error}") from error
-    if document is None:
-        raise ConfigProblem("failed to decode yaml config: EOF")
-    decoder = _YAMLDecoder(release)
-    tree = decoder.decode(document)
-    if decoder.problems:
-        raise ConfigProblem("failed to decode yaml config: yaml: unmarshal errors:\n  " + "\n  ".join(decoder.problems))
-    return Config(tree, document)
+    except ValueError as error:
+        raise ConfigProblem(f"failed to decode yaml config: {error}") from error
+    return Config(tree)
 
 
 def _load_since_470(path: str, release: Release) -> Config:
@@ -93,7 +90,7 @@ def _load_since_470(path: str, release: Release) -> Config:
         tree = _JSONDecoder(release, path).decode(document)
     except ConfigProblem as problem:
         raise ConfigProblem(f"failed loading config: {problem}") from problem
-    return Config(tree, document)
+    return Config(tree)
 
 
 def _load_as_json(path: str) -> Any:
@@ -182,39 +179,6 @@ def _merge_drop_ins(path: str, extension: str, document: Any) -> Any:
     return document
 
 
-def decode_base64(text: str) -> bytes:
-    """Decode padded standard base64 as Go does.
-
-    Raises:
-        ValueError: `illegal base64 data at input byte N`.
-    """
-    alphabet = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
-    clean = text.replace("\r", "").replace("\n", "")
-    for position, letter in enumerate(clean):
-        if letter not in alphabet:
-            raise ValueError(f"illegal base64 data at input byte {position}")
-    if len(clean) % 4:
-        raise ValueError(f"illegal base64 data at input byte {len(clean) - len(clean) % 4}")
-    try:
-        return base64.b64decode(clean, validate=True)
-    except binascii.Error:
-        raise ValueError(f"illegal base64 data at input byte {max(clean.find('='), 0)}") from None
-
-
-def _parse_text(kind: str, text: str) -> Any:
-    if kind == "duration":
-        return parse_duration(text)
-    if kind == "base64":
-        return decode_base64(text)
-    for level in LOG_LEVELS:
-        if level == text.lower():
-            return level
-    raise ValueError(f'unknown log level "{text}"')
-
-
-_TEXT_KINDS = ("duration", "base64", "level")
-
-
 class _JSONDecoder:
     """Go's encoding/json with unknown fields disallowed: keys match in any case, the first mistake is reported."""
 
@@ -266,11 +230,11 @@ class _JSONDecoder:
                 self._mismatch(value, path, "config." + GO_STRUCTS.get(path, "Config"))
                 return None
             return self._object(value, path)
-        if kind in _TEXT_KINDS:
+        if kind in TEXT_KINDS:
             if not isinstance(value, str):
                 self._mismatch(value, path, GO_TYPES[kind])
                 return None
-            return _parse_text(kind, value)
+            return parse_text(kind, value)
         fits = {
             "string": lambda: isinstance(value, str),
             "bool": lambda: isinstance(value, bool),
@@ -312,79 +276,3 @@ def _json_kind(value: Any) -> str:
     if isinstance(value, str):
         return "string"
     return "array" if isinstance(value, list) else "object"
-
-
-class _YAMLDecoder:
-    """yaml.v3 into structs: unknown keys are dropped, keys match exactly, scalars become strings freely."""
-
-    def __init__(self, release: Release) -> None:
-        self._known = known_keys(release)
-        self.problems: list[str] = []
-
-    def decode(self, document: Any) -> dict[str, Any]:
-        if not isinstance(document, dict):
-            self.problems.append(f"line 1: cannot unmarshal {_yaml_kind(document)} into config.Config")
-            return {}
-        return self._object(document, "")
-
-    def _object(self, document: dict[Any, Any], prefix: str) -> dict[str, Any]:
-        tree: dict[str, Any] = {}
-        for key, value in document.items():
-            path = f"{prefix}.{key}" if prefix else str(key)
-            if path not in self._known or value is None:
-                continue
-            decoded = self._value(value, path)
-            if decoded is not None:
-                tree[str(key)] = decoded
-        return tree
-
-    def _value(self, value: Any, path: str) -> Any:
-        kind = TYPES.get(path) or ("object" if path in GO_STRUCTS or self._has_children(path) else "string")
-        scalar = isinstance(value, (str, int, float, bool))
-        if kind == "object":
-            if isinstance(value, dict):
-                return self._object(value, path)
-            return self._mismatch(value, "config." + GO_STRUCTS.get(path, "Config"))
-        if kind in _TEXT_KINDS and scalar:
-            try:
-                return _parse_text(kind, _yaml_text(value))
-            except ValueError as error:
-                self.problems.append(str(error))
-                return None
-        if kind == "string" and scalar:
-            return _yaml_text(value)
-        if kind == "bool" and isinstance(value, bool):
-            return value
-        if kind in ("int", "compressor") and isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return value
-        if kind == "strings" and isinstance(value, list):
-            return [_yaml_text(item) for item in value]
-        if kind == "strings" and isinstance(value, str):
-            return self._mismatch(value, "[]string")
-        if kind.startswith("map") and isinstance(value, dict):
-            return value
-        return self._mismatch(value, GO_TYPES[kind])
-
-    def _mismatch(self, value: Any, go_type: str) -> None:
-        self.problems.append(f"cannot unmarshal {_yaml_kind(value)} into {go_type}")
-
-    def _has_children(self, path: str) -> bool:
-        return any(key.startswith(path + ".") for key in self._known)
-
-
-def _yaml_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _yaml_kind(value: Any) -> str:
-    if isinstance(value, dict):
-        return "!!map"
-    if isinstance(value, list):
-        return "!!seq"
-    kind = "bool" if isinstance(value, bool) else {int: "int", float: "float"}.get(type(value), "str")
-    text = _yaml_text(value)
-    return f"!!{kind} `{text if len(text) <= 10 else text[:7] + '...'}`"

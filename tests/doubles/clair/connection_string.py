@@ -97,7 +97,9 @@ def parse_connection_string(text: str, application_name: str = "", modern: bool 
     pool_size, bad = _number(settings, "pool_max_conns", max(4, os.cpu_count() or 1))
     if bad:
         raise ConnectionStringProblem(
-            f"cannot parse `{text}`: cannot parse pool_max_conns ({bad})" if modern else f"cannot parse pool_max_conns: {bad}"
+            f"cannot parse `{text}`: cannot parse pool_max_conns ({bad})"
+            if modern
+            else f"cannot parse pool_max_conns: {bad}"
         )
     if pool_size < 1:
         raise ConnectionStringProblem(f"cannot parse `{text}`: pool_max_conns too small: {pool_size}")

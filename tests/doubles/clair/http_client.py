@@ -206,7 +206,6 @@ def _go_words(error: Exception, host: str, port: int) -> str:
     return str(error)
 
 
-
 def _address(host: str, port: int) -> str:
     try:
         return f"{socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]}:{port}"

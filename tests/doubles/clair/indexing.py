@@ -19,8 +19,8 @@ from .layer_scanners import Findings, ScanProblem, scan_layer
 from .log_lines import log
 from .releases import Release
 
-_REPOSITORY_MAP_URL = "https://security.access.redhat.com/data/metrics/repository-to-cpe.json"
-_CONTAINER_MAP_URL = "https://security.access.redhat.com/data/metrics/container-name-repos-map.json"
+_REPOSITORY_MAP = "repository-to-cpe.json"
+_CONTAINER_MAP = "container-name-repos-map.json"
 _SEVERITIES = ("Unknown", "Negligible", "Low", "Medium", "High", "Critical")
 
 
@@ -131,7 +131,8 @@ class Indexer:
             self._mapping.check()
             return scan_layer(layer, self._release)
         except ScanProblem as problem:
-            raise IndexProblem(f'failed to scan all layer contents: layer "{digest}": {problem}') from problem
+            where = f'layer "{digest}": ' if self._release.since("4.7.3") else ""
+            raise IndexProblem(f"failed to scan all layer contents: {where}{problem}") from problem
 
     def _fetch_words(self, digest: str, problem: FetchProblem) -> str:
         if self._release.since("4.9.0"):
@@ -269,12 +270,20 @@ class _MappingFile:
                     error=str(error))  # fmt: skip
                 self._disabled = True
         elif not self._url:
-            self._url = _REPOSITORY_MAP_URL
+            self._url = self._default_url(_REPOSITORY_MAP)
         self._missing = not path
         if self._url:
             self._fetch()
         if not container.get("name2repos_mapping_file"):
-            _try(container.get("name2repos_mapping_url") or _CONTAINER_MAP_URL, self._timeout_seconds, airgap)
+            _try(
+                container.get("name2repos_mapping_url") or self._default_url(_CONTAINER_MAP),
+                self._timeout_seconds,
+                airgap,
+            )
+
+    def _default_url(self, name: str) -> str:
+        host = "security.access.redhat.com/data" if self._release.since("4.8.0") else "access.redhat.com/security/data"
+        return f"https://{host}/metrics/{name}"
 
     def check(self) -> None:
         """Try again to have the file.
@@ -300,5 +309,5 @@ def _try(url: str, timeout_seconds: float, airgap: bool) -> bool:
         with http_client.request("GET", url, timeout_seconds=timeout_seconds, forbid_public=airgap) as response:
             return response.status == 200 and isinstance(json.loads(http_client.decoded(response)), dict)
     except (http_client.RequestFailed, OSError, ValueError) as error:
-        log("info", "internal/common/Updater.Get", "error fetching mapping file", error=str(error))
+        log("error", "rhel/internal/common/Updater.Get", "error updating mapping file", error=str(error))
         return False

@@ -117,7 +117,11 @@ def _test(document: Any, path: str, operation: dict[str, Any]) -> None:
         found = document
     else:
         container, key = _find(document, path, f"test operation does not apply: is missing path: {path}")
-        found = container.get(key) if isinstance(container, dict) else _get(container, key, f"error in test for path: '{path}'")
+        found = (
+            container.get(key)
+            if isinstance(container, dict)
+            else _get(container, key, f"error in test for path: '{path}'")
+        )
     if found != operation.get("value"):
         raise PatchProblem(f"testing value {path} failed: test failed")
 

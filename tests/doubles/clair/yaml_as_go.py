@@ -71,12 +71,37 @@ def load(text: str) -> Any:
     Raises:
         YAMLProblem: the text is no YAML, or a key stands twice.
     """
+    return _first(text, "data")
+
+
+def compose(text: str) -> yaml.Node:
+    """Return the first document as nodes, merge keys resolved.
+
+    Raises:
+        YAMLProblem: the text is no YAML.
+    """
+    return _first(text, "node")
+
+
+def construct(node: yaml.Node) -> Any:
+    """Return the value of a node."""
+    loader = _Loader("")
+    try:
+        return loader.construct_object(node, deep=True)
+    finally:
+        loader.dispose()
+
+
+def _first(text: str, form: str) -> Any:
     try:
         loader = _Loader(text)
         try:
-            if not loader.check_data():
+            if not getattr(loader, f"check_{form}")():
                 return None
-            return loader.get_data()
+            document = getattr(loader, f"get_{form}")()
+            if form == "node":
+                _merge_keys(loader, document)
+            return document
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -87,3 +112,13 @@ def load(text: str) -> Any:
         raise YAMLProblem(f"{line}{error.problem}") from error
     except yaml.YAMLError as error:
         raise YAMLProblem(str(error)) from error
+
+
+def _merge_keys(loader: Any, node: yaml.Node) -> None:
+    if isinstance(node, yaml.MappingNode):
+        loader.flatten_mapping(node)
+        for _, child in node.value:
+            _merge_keys(loader, child)
+    elif isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _merge_keys(loader, child)

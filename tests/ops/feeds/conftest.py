@@ -41,7 +41,9 @@ def rows() -> list[list[Any]]:
 def console(message: str, level: str = "INF", **fields: str) -> str:
     """Return a line as clairctl writes it; values with spaces are quoted."""
     shown = {name: json.dumps(value) if " " in value or '"' in value else value for name, value in fields.items()}
-    return " ".join(["2026-11-25T02:10:53Z", level, *([message] if message else []), *(f"{k}={v}" for k, v in shown.items())])
+    return " ".join(
+        ["2026-11-25T02:10:53Z", level, *([message] if message else []), *(f"{k}={v}" for k, v in shown.items())]
+    )
 
 
 def log_line(message: str, at: float | None = None, **fields: Any) -> str:

@@ -19,7 +19,11 @@ def normal(text: str) -> list[str]:
 
 
 HEAD = "FAMILY STATE LAST SUCCESS AGE ROWS UPDATERS DETAIL"
-FRESH = ["alpine fresh TIME AGE 14 2 of 2 -", "debian fresh TIME AGE 7 1 of 1 -", "clair.cvss fresh TIME AGE 7 1 of 1 -"]
+FRESH = [
+    "alpine fresh TIME AGE 14 2 of 2 -",
+    "debian fresh TIME AGE 7 1 of 1 -",
+    "clair.cvss fresh TIME AGE 7 1 of 1 -",
+]
 
 
 def test_fresh_feeds_are_exit_0(run: Run) -> None:
@@ -89,13 +93,13 @@ def changed(*changes: list[Any]) -> list[list[Any]]:
     ],
 )
 def test_what_is_not_fresh_is_named(
-    run: Run, world: World, ledger: list[list[Any]], line: str, error: str, code: int
+    *, run: Run, world: World, ledger: list[list[Any]], line: str, error: str, code: int
 ) -> None:
     world.set(rows=changed(*ledger))
 
     outcome = run("feeds")
 
-    family = line.split()[0]
+    family = line.split(maxsplit=1)[0]
     table = {one.split()[0]: one for one in normal(outcome.out)}
     assert (outcome.code, table[family]) == (code, line)
     assert normal(outcome.err) == [f"feeds not fresh, clair: {error}", "HINT: ./clair logs matcher"]
@@ -136,7 +140,9 @@ def test_only_families_that_never_load_are_undecided(run: Run, document: dict[st
 
     outcome = run("feeds")
 
-    sentence = "feeds not fresh, clair: no family that this release can load was asked for\nHINT: ./clair feeds --json\n"
+    sentence = (
+        "feeds not fresh, clair: no family that this release can load was asked for\nHINT: ./clair feeds --json\n"
+    )
     assert (outcome.code, outcome.err) == (3, sentence)
 
 
@@ -199,7 +205,9 @@ def test_a_first_load_shows_by_its_locks_where_the_log_tells_nothing(run: Run, w
     outcome = run("feeds")
 
     assert outcome.code == 3
-    assert outcome.err.startswith("feeds not fresh, clair: alpine never ran: not all of it is loaded yet; the matcher is")
+    assert outcome.err.startswith(
+        "feeds not fresh, clair: alpine never ran: not all of it is loaded yet; the matcher is"
+    )
 
 
 def test_feeds_as_json(run: Run, world: World) -> None:

@@ -21,6 +21,7 @@ from tests.support import facts as template
 from tests.support.places import DATA
 
 CATALOGUE = load_catalogue(DATA)
+FEEDS = facts(CATALOGUE)["feeds"]
 NOW = time.time()
 HOUR = 3600.0
 # For each family of 4.9.0 the updaters of an everyday ledger.
@@ -36,7 +37,7 @@ USUAL = [
 
 def settings(**changes: Any) -> dict[str, Any]:
     """Return deployment.json's `feeds` of 4.9.0 with the default families."""
-    return {**facts(CATALOGUE)["feeds"], **changes}
+    return {**FEEDS, **changes}
 
 
 def usual() -> dict[str, LedgerRow]:
@@ -82,7 +83,9 @@ runs = st.one_of(
         st.one_of(st.none(), st.integers(0, 100)),
         st.integers(0, 100),
         st.booleans(),
-        st.lists(st.sampled_from(["debian: x", "Get https://api.launchpad.net/1.0: x", "no idea"]), max_size=2).map(tuple),
+        st.lists(st.sampled_from(["debian: x", "Get https://api.launchpad.net/1.0: x", "no idea"]), max_size=2).map(
+            tuple
+        ),
     ),
 )
 
@@ -126,7 +129,7 @@ def test_exit_0_means_that_each_family_has_all_it_needs_and_it_is_fresh(
     states = judge(rows, run, families=families, enrichment=enrichment)
 
     if exit_code(states) == 0:
-        asked = [name for name in asked_families(settings(families=families, enrichment=enrichment))]
+        asked = asked_families(settings(families=families, enrichment=enrichment))
         known = settings()["catalogue"]
         loadable = [known[name] for name in asked if not known[name]["never_loads"]]
         assert loadable
@@ -221,7 +224,9 @@ def test_two_silent_families_and_one_failure_without_a_name_are_not_guessed() ->
     assert (states["debian"], states["rhel"]) == ("never ran", "never ran")
 
 
-def offline(rows: Mapping[str, LedgerRow], dates: Mapping[str, float] | None, newest: float | None) -> dict[str, FamilyState]:
+def offline(
+    rows: Mapping[str, LedgerRow], dates: Mapping[str, float] | None, newest: float | None
+) -> dict[str, FamilyState]:
     asked = settings(offline=True, max_age_hours=720)
     ledger = Ledger(rows, newest, dates)
     return {one.name: one for one in judge_feeds(asked, read_feeds(asked), ledger, Run(NOW), NOW)}
@@ -242,7 +247,11 @@ def test_offline_the_age_is_the_packs_and_status_counts_for_nothing() -> None:
 
 def test_offline_an_updater_of_an_earlier_pack_is_as_old_as_that_pack() -> None:
     rows = {name: LedgerRow(name, NOW) for name in USUAL}
-    dates = {**dict.fromkeys(USUAL, NOW - HOUR), "debian/updater": NOW - 900 * HOUR, "ubuntu/updater/jammy": NOW - 900 * HOUR}
+    dates = {
+        **dict.fromkeys(USUAL, NOW - HOUR),
+        "debian/updater": NOW - 900 * HOUR,
+        "ubuntu/updater/jammy": NOW - 900 * HOUR,
+    }
 
     states = offline(rows, dates, NOW - HOUR)
 

@@ -107,6 +107,13 @@ def test_a_missing_compose_is_said_with_the_way_to_get_it(clair: Clair, text: st
             'image not available, pull: Get "https://quay.io/v2/": dial tcp: lookup quay.io: no such host',
             3,
         ),
+        (
+            'Volume clair_receiver Error error during connect: Post "http://socket/v1.41/volumes/create": context canceled\n'
+            "failed to create network clair_edge: Error response from daemon: could not find an available, "
+            "non-overlapping IPv4 address pool among the defaults to assign to the network",
+            "networks used up, docker: no address range is left for another network",
+            2,
+        ),
     ],
 )
 def test_known_failures_of_a_start_have_their_own_sentence(text: str, sentence: str, code: int) -> None:

@@ -235,7 +235,7 @@ def refusal(outcome: Any) -> tuple[int, str]:
         ('{"format": 1, "image": "IMAGE"}', "the file has no verdict"),
         ('{"format": 1, "image": "IMAGE", "verdict": "fine"}', "its verdict is 'fine'"),
         ('{"format": 1, "image": "IMAGE", "verdict": "clean", "platform": "linux/amd64", "findings": [1]}',
-         "the file is JSON, but no object"),
+         "a finding is no object"),
         ('{"format": 1, "image": "IMAGE", "verdict": "clean", "platform": "linux/amd64", "findings": [{"severity": "X"}]}',
          "a finding has the severity 'X'"),
         ('{"format": 1, "image": "IMAGE", "verdict": "clean", "platform": "linux/amd64", "findings": [{"severity": "Low"}]}',
@@ -245,7 +245,7 @@ def refusal(outcome: Any) -> tuple[int, str]:
     ],
 )  # fmt: skip
 def test_a_baseline_that_is_no_result_of_this_image_is_refused(
-    scan: Run, clair: Clair, registry: Registry, tmp_path: Path, content: str, reason: str
+    *, scan: Run, clair: Clair, registry: Registry, tmp_path: Path, content: str, reason: str
 ) -> None:
     path = tmp_path / "last.json"
     path.write_text(content.replace("IMAGE", f"{registry.name}/demo/debian:12"))

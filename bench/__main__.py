@@ -25,6 +25,7 @@ PARTS = {
     "up": ("starting", True),
     "scan": ("scanning", True),
     "fleet": ("fleet", True),
+    "feeds": ("ledger", True),
     "memory": ("memory", False),
     "fleet-memory": ("fleet_memory", False),
     "tests": ("testing", False),

@@ -112,14 +112,15 @@ def compare(folder: Path, names: list[str], environment: Mapping[str, str]) -> l
     def run_fleet() -> float:
         return timed_call(fleet, environment=environment, accept=(0, 1))
 
-    # Indexes all. What the first run of the list has to find out, whether its manifests are indexed, later ones know.
-    timed_call(one_call)
-    first = run_fleet()
-    runs = [(run_fleet(), timed_call(one_call), timed_call(["sh", "-c", loop])) for _ in range(RUNS)]
-    ours, together, sample = (statistics.median(column) for column in zip(*runs, strict=True))
+    def run_first() -> float:
+        shutil.rmtree(folder / "state" / "fleet", ignore_errors=True)
+        return run_fleet()
+
+    timed_call(one_call)  # indexes all
+    runs = [(run_first(), run_fleet(), timed_call(one_call), timed_call(["sh", "-c", loop])) for _ in range(RUNS)]
+    first, ours, together, sample = (statistics.median(column) for column in zip(*runs, strict=True))
     scaled = sample / LOOP_IMAGES * len(names)
     rate, loop_rate = (60 * len(names) / seconds for seconds in (ours, scaled))
-    how = f"median of {RUNS} runs each; the first run of the list, without a result before, took {first:.2f} s"
     return [
         Row(
             f"images per minute of `./clair fleet` of {len(names)} indexed images to a loop of `clairctl report`",
@@ -131,6 +132,12 @@ def compare(folder: Path, names: list[str], environment: Mapping[str, str]) -> l
             f"`./clair fleet` of {len(names)} indexed images to one `clairctl report` of all",
             "<= 1.2",
             f"{ours / together:.2f}",
-            f"{ours:.2f} s to {together:.2f} s, {how}",
+            f"{ours:.2f} s to {together:.2f} s, median of {RUNS} runs each",
+        ),
+        Row(
+            "the same for the first run of a list, which does not know yet what is indexed",
+            "<= 1.2",
+            f"{first / together:.2f}",
+            f"{first:.2f} s to {together:.2f} s",
         ),
     ]

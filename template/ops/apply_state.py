@@ -38,7 +38,9 @@ def overlay(deployment: Deployment, parts: Dict[str, Tree]) -> Dict[str, Any]:
     services: Dict[str, Any] = {}
     for name in deployment.facts["services"]:
         if name in _MOUNTS:
-            services[name] = {"labels": {DIGEST_LABEL: digest(parts.get(part, {}) for part in _MOUNTS[name])}}
+            content = digest(parts.get(part, {}) for part in _MOUNTS[name])
+            folders = [_folder_number(deployment, part) for part in _MOUNTS[name]]
+            services[name] = {"labels": {DIGEST_LABEL: "-".join([content, *folders])}}
     proxy_url = deployment.secrets / "proxy-url"
     if proxy_url.is_file():
         proxy = deployment.facts.get("proxy", {})
@@ -49,6 +51,17 @@ def overlay(deployment: Deployment, parts: Dict[str, Tree]) -> Dict[str, Any]:
         for name in [*(proxy.get("services") or ["indexer", "matcher"]), "clairctl"]:
             services.setdefault(name, {})["environment"] = variables
     return {"services": services}
+
+
+def _folder_number(deployment: Deployment, part: str) -> str:
+    """Return the inode of a part's folder; a container keeps the folder it was started with, whatever is in a new one.
+
+    So it is recreated as well where `state/` was lost, or where a change was undone after a start that failed.
+    """
+    try:
+        return str((deployment.applied / part).stat().st_ino)
+    except FileNotFoundError:
+        return "none"
 
 
 def digest(trees: Iterable[Tree]) -> str:

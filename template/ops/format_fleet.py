@@ -116,11 +116,11 @@ def add_rows(run: Run, documents: Iterable[Object]) -> None:
 
 def fleet_lines(run: Run) -> Iterator[str]:
     """Yield the lines of the table: facts, the images that are not clean or changed, and what it all comes to."""
-    yield f"list      {run.list_name}: {len(run.rows)} images"
+    yield f"list      {run.list_name}: {counted(len(run.rows), 'image')}"
     yield f"clair     {run.release}"
     yield f"time      {timestamp(run.started_at)} to {timestamp(run.finished_at)}"
     yield f"feeds     the oldest that answers is of {run.oldest_feed or 'unknown'}"
-    yield f"indexed   {run.handed_over} manifests; the others as the indexer knew them"
+    yield f"indexed   {indexed_text(run)}"
     yield ""
     shown = [row for row in run.rows if row.verdict != CLEAN or row.new or row.gone]
     shown.sort(key=lambda row: ORDER.index(row.verdict))
@@ -140,8 +140,18 @@ def fleet_lines(run: Run) -> Iterator[str]:
 def fleet_summary(run: Run) -> str:
     """Return in a few words what a run came to."""
     verdicts = ", ".join(f"{number} {name}" for name, number in run.verdicts.items() if number)
-    changed = f"; {run.new} new findings, {run.gone} gone since the last run" if run.compared else ""
-    return f"{len(run.rows)} images: {verdicts}{changed}"
+    changed = f"; {counted(run.new, 'new finding')}, {run.gone} gone since the last run" if run.compared else ""
+    return f"{counted(len(run.rows), 'image')}: {verdicts}{changed}"
+
+
+def indexed_text(run: Run) -> str:
+    """Return how many manifests went to the indexer."""
+    return f"{counted(run.handed_over, 'manifest')}; the others as the indexer knew them"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def summary_document(run: Run) -> Object:

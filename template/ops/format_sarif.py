@@ -16,8 +16,9 @@ from typing import Any
 
 from .compare_platforms import compare_platforms
 from .describe_result import cover_text, facts, standing, summary, timestamp
-from .judge_report import SCORE_LIMITS, SEVERITIES, UNDECIDED_VERDICT, Finding
-from .neutralise_text import markdown_block, markdown_code, message_text, web_links
+from .describe_rules import EXPIRED_RULE, UNDECIDED_RULE, describe_rule, find_rules, own_rules, result_level
+from .judge_report import SEVERITIES, UNDECIDED_VERDICT, Finding
+from .neutralise_text import message_text
 from .parse_reference import printable
 from .read_details import read_descriptions
 from .report import Report, is_open
@@ -25,11 +26,6 @@ from .run_scan import Result
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 INFORMATION = "https://quay.github.io/clair/"
-UNDECIDED_RULE, EXPIRED_RULE = "clair-undecided", "clair-ignore-expired"
-# What GitHub shows a security-severity as, in the order of SEVERITIES; Unknown has none.
-LEAST_SCORES = {level: score for score, level in SCORE_LIMITS}
-# The parts of a rule's text that GitHub takes.
-SHORT, FULL = 250, 1000
 
 
 def sarif_report(report: Report) -> Iterator[str]:
@@ -43,18 +39,18 @@ def sarif_report(report: Report) -> Iterator[str]:
 
 
 def _run(result: Result, label: str, release: str, differing: set[tuple[str, str]]) -> Iterator[str]:
-    rules = _rules(result)
+    rules = find_rules(result)
     yield '{"tool": {"driver": ' + json.dumps(_driver(release))[:-1] + ', "rules": ['
-    yield ",\n".join(json.dumps(rule) for rule in _own_rules())
+    yield ",\n".join(json.dumps(rule) for rule in own_rules())
     if result.verdict.findings:
         descriptions = read_descriptions(result)
         for identifier, finding in rules.items():
-            yield ",\n" + json.dumps(_rule(finding, descriptions.get(identifier, "")))
+            yield ",\n" + json.dumps(describe_rule(finding, descriptions.get(identifier, "")))
         del descriptions
     yield "]}},\n"
     yield json.dumps(_about(result, label, release))[1:-1]
     yield ',\n"results": ['
-    own = len(list(_own_rules()))
+    own = len(list(own_rules()))
     indices = {identifier: number + own for number, identifier in enumerate(rules)}
     place = _place(result)
     separator = "\n"
@@ -76,71 +72,6 @@ def _run(result: Result, label: str, release: str, differing: set[tuple[str, str
 
 def _driver(release: str) -> dict[str, Any]:
     return {"name": "Clair", "version": release, "semanticVersion": release, "informationUri": INFORMATION}
-
-
-def _rules(result: Result) -> dict[str, Finding]:
-    """Return the most severe finding of each vulnerability: its rule says what is the same for all."""
-    worst: dict[str, Finding] = {}
-    for finding in result.verdict.findings:
-        if finding.id not in worst or finding.severity > worst[finding.id].severity:
-            worst[finding.id] = finding
-    return worst
-
-
-def _own_rules() -> Iterator[dict[str, Any]]:
-    for identifier, text, advice in (
-        (UNDECIDED_RULE, "The scan could not be decided", "The image may or may not be affected: scan it again."),
-        (EXPIRED_RULE, "An ignore entry has expired", "Fix the finding, or decide anew until when it is accepted."),
-    ):
-        yield {
-            "id": identifier,
-            "shortDescription": {"text": text},
-            "fullDescription": {"text": f"{text}."},
-            "help": {"text": advice, "markdown": advice},
-            "defaultConfiguration": {"level": "error"},
-            "properties": {"tags": ["security"]},
-        }
-
-
-def _rule(finding: Finding, description: str) -> dict[str, Any]:
-    links = web_links(finding.links)
-    severity = SEVERITIES[finding.severity]
-    known = description.strip() or f"{finding.id} affects {finding.package}."
-    advice = f"Update the packages to a version that fixes {finding.id}."
-    listed = "".join(f"\n- <{link}>" for link in links)
-    document: dict[str, Any] = {
-        "id": finding.id,
-        "shortDescription": {"text": message_text(f"{finding.id}: {known}", SHORT)},
-        "fullDescription": {"text": message_text(known, FULL)},
-        "help": {
-            "text": message_text(f"Severity {severity}. {advice} {known}", 4000),
-            "markdown": f"{markdown_code(finding.id)}, severity **{severity}**\n\n{markdown_block(known)}\n{listed}",
-        },
-        "defaultConfiguration": {"level": _level(finding, fails=True)},
-        "properties": {"tags": ["security", "vulnerability", severity.upper()], "precision": "very-high"},
-    }
-    if links:
-        document["helpUri"] = links[0]
-    score = _score(finding)
-    if score:
-        document["properties"]["security-severity"] = score
-    return document
-
-
-def _score(finding: Finding) -> str:
-    """Return the CVSS score where it says the same as the severity, else the least of the severity."""
-    if finding.severity == 0:
-        return ""
-    least = LEAST_SCORES[finding.severity]
-    most = LEAST_SCORES.get(finding.severity + 1, 10.1)
-    agrees = finding.score is not None and least <= finding.score < most
-    return f"{max(0.1, finding.score if agrees and finding.score is not None else least):.1f}"
-
-
-def _level(finding: Finding, fails: bool) -> str:
-    if fails and (finding.severity == 0 or finding.severity >= 4):
-        return "error"
-    return "warning" if finding.severity in (0, 3, 4, 5) else "note"
 
 
 def _about(result: Result, label: str, release: str) -> dict[str, Any]:
@@ -197,7 +128,7 @@ def _result(result: Result, finding: Finding, *, place: dict[str, Any], rule: in
     document: dict[str, Any] = {
         "ruleId": finding.id,
         "ruleIndex": rule,
-        "level": _level(finding, finding.fails),
+        "level": result_level(finding, finding.fails),
         "message": {"text": message_text(f"{text}{f' ({aside})' if aside else ''}")},
         "locations": [
             {

@@ -20,7 +20,7 @@ from typing import Any
 from .errors import UNDECIDED, Problem
 from .follow_process import Outcome
 from .judge_feeds import FRESH, NEVER_LOADS, told
-from .judge_import import ImportLog, incomplete, more, refuse_other_release, remember, summary, warnings
+from .judge_import import ImportLog, empty_updaters, incomplete, more, refuse_other_release, remember, summary, warnings
 from .match_updaters import Ledger, duration
 from .open_connection import Deadline
 from .read_arguments import Parser
@@ -94,7 +94,8 @@ class Import:
         self.known = before.get("members") == self._pack.manifest["members"]
         if self.known:
             unproven = set()
-        document = remember(self._pack, self.log, before, unproven, time.time())
+        empty = set(empty_updaters(self._pack, self.log, self._deployment.facts["feeds"]["catalogue"]))
+        document = remember(self._pack, self.log, before, kept=unproven, empty=empty, now=time.time())
         write_file(path, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode(), 0o644)
         if unproven:
             names = sorted(unproven)
@@ -102,6 +103,9 @@ class Import:
                 f"{names[0]}{more(names)}: the feed's server sends no fingerprint, so Clair keeps what it has; its age counts "
                 "from the pack it came with"
             )
+        lost = sorted(set(self._pack.manifest["updaters"]) - self.log.seen - empty)
+        if lost:
+            self._progress.line(f"{lost[0]}{more(lost)}: the pack holds nothing of it")
 
     def _ledger(self) -> tuple[Ledger, set[str]]:
         session = LedgerSession(self._deployment, Deadline(LEDGER_SECONDS))

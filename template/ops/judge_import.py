@@ -5,12 +5,13 @@ Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .errors import USAGE, Problem
 from .follow_process import Outcome
-from .list_needed import asked_families, is_enrichment, missing_updaters
+from .list_needed import asked_families, is_enrichment, is_name, missing_updaters, needed_updaters
 from .match_updaters import CLOCK_TOLERANCE_SECONDS, Ledger, duration
 from .parse_reference import printable
 from .read_console import read_entry
@@ -83,12 +84,27 @@ def incomplete(pack: Pack, log: ImportLog, ledger: Ledger, catalogue: Mapping[st
         return f"{lost[0]} was imported and is not in update_operation{more(lost)}"
     if not log.seen and pack.manifest["updaters"]:
         return "clairctl names no updater"
+    stored = [name for name, row in ledger.rows.items() if row.stored_at is not None]
     for name in pack.manifest["families"]:
-        # An updater without any vulnerability has no line in a pack and stores nothing.
-        missing = missing_updaters(catalogue.get(name) or {}, [*ledger.rows, *pack.manifest["updaters"]])
+        missing = missing_updaters(catalogue.get(name) or {}, [*stored, *empty_updaters(pack, log, catalogue)])
         if missing:
             return f"{missing[0]} of {name} is not in update_operation{more(missing)}"
     return ""
+
+
+def empty_updaters(pack: Pack, log: ImportLog, catalogue: Mapping[str, Any]) -> list[str]:
+    """Return the updaters of a pack that ran and found no vulnerability: a pack has no line of them, nothing is stored.
+
+    So it may be with one release of a distribution among many, not with a feed that its family needs by name, nor with
+    scores, which the clairctl of old releases leaves out of a pack (claircore libvuln/jsonblob at v1.4.12).
+    """
+    may_be_empty = [
+        str(family["updaters"])
+        for name, family in catalogue.items()
+        if not is_enrichment(name, family) and not any(map(is_name, needed_updaters(family)))
+    ]
+    unseen = [name for name in pack.manifest["updaters"] if name not in log.seen]
+    return [name for name in unseen if any(re.fullmatch(pattern, name) for pattern in may_be_empty)]
 
 
 def more(names: Sequence[str]) -> str:
@@ -96,22 +112,24 @@ def more(names: Sequence[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
-def remember(pack: Pack, log: ImportLog, before: Mapping[str, Any], unproven: set[str], now: float) -> dict[str, Any]:
+def remember(
+    pack: Pack, log: ImportLog, before: Mapping[str, Any], *, kept: set[str], empty: set[str], now: float
+) -> dict[str, Any]:
     """Return what `state/feed-pack.json` holds after an import; `before` is what it held.
 
-    An updater of an earlier pack that this one does not hold keeps its date. So does one in `unproven`: clairctl skipped it
-    without being able to tell whether it is the same.
+    An updater of an earlier pack that this one does not hold keeps its date, and so does one in `kept`, of which the
+    database still has what it had. `empty` are those that ran and found nothing.
     """
     earlier = before.get("updaters") if isinstance(before.get("updaters"), dict) else {}
     updaters: dict[str, Any] = {
         key: entry for key, entry in (earlier or {}).items() if key not in pack.manifest["updaters"]
     }
     for key, entry in pack.manifest["updaters"].items():
-        if key in unproven:
-            updaters.update({key: earlier[key]} if earlier and key in earlier else {})
-        else:
+        if key in empty or (key in log.seen and key not in kept):
             date = {"exported_at": pack.manifest["exported_at"]}
-            updaters[key] = {**entry, **date, **({} if key in log.seen else {"empty": True})}
+            updaters[key] = {**entry, **date, **({"empty": True} if key in empty else {})}
+        elif earlier and key in earlier:
+            updaters[key] = earlier[key]
     return {**pack.manifest, "updaters": updaters, "imported_at": moment(now)}
 
 

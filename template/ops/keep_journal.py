@@ -18,24 +18,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Optional
+from typing import BinaryIO, Optional
 
 from .compare_fleet import summarise
-from .errors import UNDECIDED, Problem
+from .errors import UNDECIDED
 from .read_json import Object
 from .settings import Deployment
+from .store_lines import Place, not_written, open_lines, read_lines, replace_file
 from .write_files import make_folder, write_file
 
 # A run that was cut longer ago than this is not gone on with: half of its results would be of another day.
 RESUME_HOURS = 24.0
 SYNC_SECONDS = 1.0
-
-
-class Place(NamedTuple):
-    """Where a line's document stands in a file, in bytes."""
-
-    offset: int
-    length: int
 
 
 class FleetJournal:
@@ -51,8 +45,8 @@ class FleetJournal:
         self._file: Optional[BinaryIO] = None
         self._last: dict[str, Place] = {}
         self._indexed: dict[str, str] = {}
-        self._last_file = _open(folder / "last")
-        for (key, digest, state), place in _lines(self._last_file, 3):
+        self._last_file = open_lines(folder / "last")
+        for (key, digest, state), place in read_lines(self._last_file, 3):
             self._last[key] = place
             self._indexed[digest] = state
         self.started_at = 0.0
@@ -116,7 +110,7 @@ class FleetJournal:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(descriptor, "r+b")
         end = 0
-        for (code, key), place in _lines(self._file, 2):
+        for (code, key), place in read_lines(self._file, 2):
             self._done[key] = (int(code), place)
             end = place.offset + place.length + 1
         self._file.truncate(end)
@@ -136,7 +130,7 @@ class FleetJournal:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
-            raise _not_written(self._path, error) from error
+            raise not_written(self._path, error) from error
         self._done[key] = (code, Place(offset + len(head), len(body)))
 
     def results(self, keys: Sequence[str]) -> Iterator[Object]:
@@ -150,8 +144,8 @@ class FleetJournal:
         Done again after a cut in the middle it does the same.
         """
         report = self._reports / f"{self.name}.jsonl"
-        _replace(report, (self._result(key) + b"\n" for key in keys), self._reports / f".{self.name}.new")
-        _replace(self._folder / "last", self._last_lines(keys), self._folder / "last.new")
+        replace_file(report, (self._result(key) + b"\n" for key in keys), self._reports / f".{self.name}.new")
+        replace_file(self._folder / "last", self._last_lines(keys), self._folder / "last.new")
         return report
 
     def forget(self) -> None:
@@ -211,7 +205,7 @@ class FleetJournal:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise _not_written(self._reports / name, error) from error
+                raise not_written(self._reports / name, error) from error
             return name
         raise AssertionError  # count() never ends
 
@@ -224,41 +218,3 @@ def list_folder(deployment: Deployment, path: Path) -> Path:
     for one in (deployment.state, folder.parent, folder):
         make_folder(one, 0o700)
     return folder
-
-
-def _open(path: Path) -> Optional[BinaryIO]:
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        return None
-
-
-def _lines(file: Optional[BinaryIO], words: int) -> Iterator[tuple[list[str], Place]]:
-    """Yield the words before the document of each line, and the document's place.
-
-    It ends at the first line that is not whole: a cut leaves one at the end, a power failure may leave zeros.
-    """
-    offset = 0
-    for line in file or ():
-        head = line.split(b"\t", words)
-        if len(head) <= words or not line.endswith(b"}\n") or b"\0" in line:
-            return
-        length = len(head.pop())
-        yield [word.decode("utf-8", "replace") for word in head], Place(offset + len(line) - length, length - 1)
-        offset += len(line)
-
-
-def _replace(path: Path, lines: Iterator[bytes], temporary: Path) -> None:
-    try:
-        with temporary.open("wb") as stream:
-            stream.writelines(lines)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o644)
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise _not_written(path, error) from error
-
-
-def _not_written(path: Path, error: OSError) -> Problem:
-    return Problem(f"results not written, {path.name}: {(error.strerror or str(error)).lower()}", "df -h .")

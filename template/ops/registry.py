@@ -34,6 +34,7 @@ from .log_in_registry import Login, unreadable
 from .open_connection import Deadline, NoAnswer
 from .parse_reference import Platform, Reference, allows_plain_http, is_digest, printable
 from .read_json import Object, Unreadable, read_object
+from .remember_layers import Found
 from .retry_request import Notice, retry_request
 from .run_parallel import run_parallel
 from .web import Answer, Client
@@ -83,25 +84,26 @@ class Registry:
         *,
         credentials: Callable[[Reference], Credentials] = find_credentials,
         notice: Notice = lambda text: None,
+        found: Optional[Found] = None,
     ) -> None:
         self._client = client
         self._reference = reference
         self._deadline = deadline
         self._notice = notice
         self._login = Login(reference, credentials, self._send)
-        self._scheme = ""
+        self._found = Found() if found is None else found
         self._asked: Optional[tuple[str, Object]] = None
         self._lock = threading.Lock()
 
     def resolve(self, wanted: Platform) -> Image:
         """Return the image for `wanted`.
 
-        Raises Problem: 2 for no such image or platform and for a missing login, 3 for a registry that cannot be read.
+        Raises Problem: 2 for no such image or platform or no login, 3 for a registry that cannot be read.
         """
         try:
             digest, document = self._root()
             if not is_index(document):
-                return self._image(digest, document, lambda manifest: self._built_for(manifest, wanted))
+                return self._image(digest, document, lambda manifest: self._platform(manifest, wanted))
             entries = index_entries(document)
             entry = choose_entry(entries, wanted)
             if entry is None:
@@ -119,7 +121,7 @@ class Registry:
             digest, document = self._root()
             if not is_index(document):
                 manifest = image_manifest(document, str(self._reference))
-                return [IndexEntry(digest, config_platform(self._config(manifest.config), str(self._reference)))]
+                return [IndexEntry(digest, self._platform(manifest, None))]
             entries = list(dict.fromkeys(index_entries(document)))
         except Unreadable as error:
             raise unreadable(self._reference, str(error)) from error
@@ -144,11 +146,11 @@ class Registry:
         manifest = image_manifest(document, str(self._reference))
         return Image(str(self._reference), digest, built_for(manifest), manifest.layers)
 
-    def _built_for(self, manifest: ImageManifest, wanted: Platform) -> Platform:
+    def _platform(self, manifest: ImageManifest, wanted: Optional[Platform]) -> Platform:
         return config_platform(self._config(manifest.config), str(self._reference), wanted)
 
     def _root(self) -> tuple[str, Object]:
-        """Return what the reference means, asked once: all platforms must be those of one index, though a tag moves."""
+        """Return what the reference means, asked once: all platforms must be of one index, though a tag moves."""
         if self._asked is None:
             self._asked = self._manifest(self._reference.reference)
         return self._asked
@@ -166,6 +168,7 @@ class Registry:
     def forget_token(self) -> None:
         """Drop the token, so that the next request gets a new one: the indexer may meet layers after it expired."""
         self._login.forget()
+        self._found.forget(self._reference.repository)
 
     def _manifest(self, reference: str) -> tuple[str, Object]:
         answer, _ = self._get(f"manifests/{reference}", {"Accept": ACCEPT}, limit_bytes=MANIFEST_LIMIT_BYTES)
@@ -184,10 +187,16 @@ class Registry:
             raise unreadable(self._reference, f"the {what} has another digest than {digest}")
 
     def _locate(self, digest: str) -> Layer:
+        known = self._found.layer(self._reference.repository, digest)
+        if known is not None:
+            return known
         # One byte is asked for: only the address at the end of the redirects matters.
         _, url = self._get(f"blobs/{digest}", {"Range": "bytes=0-0"}, want_body=False)
         authorization = self._login.authorization
-        return Layer(digest, url, {"Authorization": [authorization]} if authorization and self._is_own(url) else {})
+        headers = {"Authorization": [authorization]} if authorization and self._is_own(url) else {}
+        layer = Layer(digest, url, headers)
+        self._found.remember(self._reference.repository, layer)
+        return layer
 
     def _get(self, path: str, headers: dict[str, str], **options: Any) -> tuple[Answer, str]:
         """Return the answer to a GET below the repository and the address it came from, logging in on the way."""
@@ -227,7 +236,7 @@ class Registry:
         """Return scheme and host: plain HTTP only where clairctl uses it, and there only if TLS is not spoken."""
         host = self._reference.host
         with self._lock:
-            if not self._scheme:
+            if host not in self._found.schemes:
                 scheme = "https"
                 if allows_plain_http(host):
                     probe = Deadline(min(TLS_PROBE_SECONDS, self._deadline.remaining_or_zero()))
@@ -237,12 +246,13 @@ class Registry:
                         if error.kind in ("untrusted", "name"):
                             raise self._unreachable(error, f"https://{host}/") from error
                         scheme = "http"
-                self._scheme = scheme
-        return f"{self._scheme}://{host}"
+                self._found.schemes[host] = scheme
+        return f"{self._found.schemes[host]}://{host}"
 
     def _is_own(self, url: str) -> bool:
         parts = urllib.parse.urlsplit(url)
-        return (parts.scheme, parts.netloc.lower()) == (self._scheme, self._reference.host.lower())
+        scheme = self._found.schemes.get(self._reference.host, "")
+        return (parts.scheme, parts.netloc.lower()) == (scheme, self._reference.host.lower())
 
     def _unreachable(self, error: NoAnswer, url: str) -> Problem:
         hint = f"docker manifest inspect {self._reference}"

@@ -54,7 +54,9 @@ class LocalRegistry:
 
     def start(self, deadline: Deadline) -> None:
         """Start the registry and wait until it answers. Raises Problem (3) if it does not, or its image is not there."""
-        image = str(self._deployment.facts["images"][SERVICE])
+        image = str(self._deployment.facts["images"].get(SERVICE, ""))
+        if not image:
+            raise _not_started(image, f"no such service: {SERVICE}")
         call = ["run", "--detach", "--no-deps", "--publish", f"127.0.0.1::{PORT}", "--name", self.container, SERVICE]
         started = engine.compose(self._deployment, call, timeout_seconds=_left(deadline), check=False)
         if started.returncode != 0:

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
 from .compare_fleet import find_changes
@@ -25,6 +25,7 @@ from .reach_edge import Edge
 from .read_images import Entry
 from .read_json import Object
 from .registry import Image, Registry
+from .remember_layers import Found
 from .report import failed_result
 from .run_parallel import Running
 from .run_scan import run_scan
@@ -59,6 +60,7 @@ class Fleet:
     options: Options
     previous: Callable[[str], Optional[Object]]
     timeout_seconds: float
+    found: Found = field(default_factory=Found, repr=False)
 
 
 def scan_entry(fleet: Fleet, entry: Entry) -> Outcome:
@@ -67,7 +69,7 @@ def scan_entry(fleet: Fleet, entry: Entry) -> Outcome:
     resolved: list[Image] = []
     try:
         result = run_scan(
-            Registry(fleet.client, entry.reference, deadline),
+            Registry(fleet.client, entry.reference, deadline, found=fleet.found),
             fleet.edge,
             fleet.ledger,
             feeds=fleet.feeds,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,15 +88,45 @@ def stack(shared_deployment: DeploymentFactory, registry: Registry) -> Stack:
     return Stack(deployment, names)
 
 
+def archive(image: sample_image.Image, name: str) -> bytes:
+    """Return an image as `docker save` writes it."""
+    config, *layers = image.blobs
+    paths = [f"{blob.digest.removeprefix('sha256:')}/layer.tar" for blob in layers]
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": paths}]
+    files = {"config.json": config.data, "manifest.json": json.dumps(manifest).encode()}
+    files.update({path: gzip.decompress(blob.data) for path, blob in zip(paths, layers, strict=True)})
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as written:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            written.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
 @pytest.fixture
-def local_image(stack: Stack, tmp_path: Path) -> Iterator[str]:
+def load_image(stack: Stack, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Return a function that brings the sample of Debian 12 for an architecture into the local Docker."""
+    docker = stack.deployment.engine.docker
+    loaded: list[str] = []
+
+    def load(architecture: str) -> str:
+        name = f"clairtest-{secrets.token_hex(4)}:1.0"
+        path = tmp_path / "image.tar"
+        path.write_bytes(archive(sample_image.debian_image(architecture), name))
+        docker("load", "--quiet", "--input", str(path))
+        loaded.append(name)
+        return name
+
+    yield load
+    for name in loaded:
+        docker("image", "rm", "--force", name)
+
+
+@pytest.fixture
+def local_image(load_image: Callable[[str], str]) -> str:
     """The sample of Debian 12 as an image that is in the local Docker only."""
-    name = f"clairtest-{secrets.token_hex(4)}:1.0"
-    layer = tmp_path / "layer.tar"
-    layer.write_bytes(gzip.decompress(sample_image.debian_image().blobs[1].data))
-    stack.deployment.engine.docker("import", str(layer), name)
-    yield name
-    stack.deployment.engine.docker("image", "rm", "--force", name)
+    return load_image("amd64")
 
 
 def test_a_local_image_has_the_expected_findings_and_nothing_of_the_scan_stays(stack: Stack, local_image: str) -> None:
@@ -112,16 +144,12 @@ def test_a_local_image_has_the_expected_findings_and_nothing_of_the_scan_stays(s
     assert stack.knows(document["digest"]) == 404
 
 
-def test_a_local_image_of_another_architecture_is_said(stack: Stack, local_image: str, tmp_path: Path) -> None:
-    other = f"{local_image}-arm64"
-    docker = stack.deployment.engine.docker
-    layer = tmp_path / "layer.tar"
-    docker("import", "--platform", "linux/arm64", str(layer), other)
+def test_a_local_image_of_another_architecture_is_said(stack: Stack, load_image: Callable[[str], str]) -> None:
+    other = load_image("arm64")
 
     refused = clair(stack.deployment, "scan-local", other, check=False)
     scanned = clair(stack.deployment, "scan-local", other, "--platform", "linux/arm64", check=False)
 
-    docker("image", "rm", other)
     assert refused.returncode == 2
     assert refused.stderr == (
         f"image of another platform, {other}: it is for linux/arm64, and the deployment is for linux/amd64\n"

@@ -277,11 +277,11 @@ def with_recorded(project: Path, answers: dict[str, Any], folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def deployed(tagged_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A committed project of defaults, made from version v1.0.0 of the template; tests that change it take a copy."""
-    return repositories.project(
-        tagged_template, tmp_path_factory.mktemp("deployed") / "project", {"architecture": "amd64"}
-    )
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A committed project of defaults, without the commands; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("deployed")
+    template = repositories.template_repository(folder / "template", commands=False)
+    return repositories.project(template, folder / "project", {"architecture": "amd64"})
 
 
 @pytest.mark.parametrize("case", BAD, ids=case_id)
@@ -398,6 +398,18 @@ def test_unknown_key_is_refused_at_update(deployed: Path, tmp_path: Path) -> Non
 
     assert refusal == "edge_prot '7070' is no question of this template: did you mean edge_port?"
     assert repositories.git(project, "status", "--porcelain", "--ignored") == ""
+
+
+@pytest.mark.parametrize(
+    ("machine", "refusal"),
+    [("aarch64", ""), ("riscv64", "architecture 'riscv64' is not supported: choose amd64, arm64, ppc64le or s390x.")],
+)
+def test_architecture_of_the_machine_is_the_default(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, refusal: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+
+    assert refusal_of_copy(template, tmp_path / "new", {}) == refusal
 
 
 def test_key_with_a_leading_underscore_passes(template: Path, tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ A few calls, because each starts Python and Copier anew; what is refused with wh
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,9 @@ import yaml
 from tests.support import repositories
 from tests.support.copier_runs import command
 from tests.support.places import ROOT
+from tests.support.terminal import Terminal
+
+BACKSPACE = "\x7f"
 
 
 @pytest.mark.parametrize(
@@ -119,19 +125,34 @@ def test_file_that_would_be_overwritten_stops_before_the_first_file(template: Pa
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["Makefile"]
 
 
+def test_terminal_shows_the_same_sentence_and_asks_again(template: Path, tmp_path: Path) -> None:
+    copier = [sys.executable, "-m", "copier", "copy", "--trust", str(template), str(tmp_path / "new")]
+    terminal = Terminal(copier, {**os.environ, "PYTHONWARNINGS": "ignore"})
+    terminal.wait_for("Name of this deployment")
+
+    terminal.type(BACKSPACE * len("clair") + "Mine\r")
+    terminal.wait_for(
+        "deployment_name 'Mine' is no Compose project name: use lower-case letters, digits, - and _, and begin with a letter or digit."
+    )
+    terminal.type(BACKSPACE * len("Mine") + "mine\r")
+    terminal.wait_for("Where the services run")
+
+    assert terminal.stop() == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_checkout_is_rendered_by_the_command_of_make_new(tmp_path: Path) -> None:
-    import subprocess
-    import sys
+    variables = {
+        "DEST": str(tmp_path / "new"),
+        "DEFAULTS": "1",
+        "DATA": "edge_port=7070 architecture=amd64",
+        "ANSWERS": "",
+    }
 
     run = subprocess.run(
         [sys.executable, "-m", "tools.new_project"],
         cwd=ROOT,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "DEST": str(tmp_path / "new"),
-            "DEFAULTS": "1",
-            "DATA": "edge_port=7070 architecture=amd64",
-        },
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         check=False,

@@ -22,13 +22,20 @@ def tool(name: str) -> str:
     return found
 
 
-def copy_template(folder: Path) -> Path:
-    """Copy the template as it stands in the working tree, uncommitted changes included, and return the copy's folder."""
+def copy_template(folder: Path, commands: bool = True) -> Path:
+    """Copy the template as it stands in the working tree, uncommitted changes included, and return the copy's folder.
+
+    Without `commands` their Python files are left out: they are the same in every project, and copying them is most of the time.
+    """
+    ignored = ["__pycache__", "*.pyc", ".*_cache"]
     folder.mkdir(parents=True, exist_ok=True)
     for part in TEMPLATE_PARTS:
         source = ROOT / part
         if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache"))
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns(*ignored))
         else:
             shutil.copy2(source, folder / part)
+    if not commands:
+        for path in (folder / "template" / "ops").glob("*.py"):
+            path.unlink()
     return folder

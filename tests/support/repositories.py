@@ -46,10 +46,10 @@ def commit(folder: Path, message: str = "change", tag: str = "") -> None:
         git(folder, "tag", "--annotate", tag, "--message", tag)
 
 
-def template_repository(folder: Path, tag: str = "v1.0.0") -> Path:
-    """Make a git clone of the working tree's template, uncommitted changes included, and return its folder."""
-    copy_template(folder)
-    commit(folder, "template", tag)
+def template_repository(folder: Path, commands: bool = True) -> Path:
+    """Make a git repository of the working tree's template with the tag v1.0.0, and return its folder."""
+    copy_template(folder, commands)
+    commit(folder, "template", "v1.0.0")
     return folder
 
 

@@ -206,6 +206,21 @@ def test_recorded_release_that_was_dropped_is_refused_in_one_line(two_versions: 
     assert copier_runs.refusal_of_update(project, {"clair_version": "newest"}) == ""
 
 
+def test_rules_of_the_new_version_decide_and_not_those_already_loaded(two_versions: Path, tmp_path: Path) -> None:
+    template = repositories.clone_of(two_versions, tmp_path / "template")
+    project = repositories.project(template, tmp_path / "project", {"architecture": "amd64", "matcher_replicas": 5})
+    rules = template / "extensions" / "rules.py"
+    rules.write_text(
+        rules.read_text(encoding="utf-8").replace("REPLICAS = range(1, 17)", "REPLICAS = range(1, 3)"), encoding="utf-8"
+    )
+    repositories.commit(template, "fewer replicas", "v3.0.0")
+
+    refusal = copier_runs.refusal_of_update(project)
+
+    assert refusal == "matcher_replicas '5' is out of range: choose 1 to 2."
+    assert repositories.git(project, "status", "--porcelain", "--ignored") == ""
+
+
 def test_template_without_tags_copies_and_updates(tmp_path: Path) -> None:
     template = copy_template(tmp_path / "template")
     repositories.commit(template, "no tag")

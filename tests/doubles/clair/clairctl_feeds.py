@@ -74,7 +74,13 @@ def _run(feed: Feed) -> tuple[str, list[dict[str, Any]], str]:
     try:
         body, fingerprint = feed.fetch("")
         records = feed.parse(body)
-        log("info", "libvuln/updates/Manager.driveUpdater", "successful update", ref=str(uuid.uuid4()), updater=feed.name)
+        log(
+            "info",
+            "libvuln/updates/Manager.driveUpdater",
+            "successful update",
+            ref=str(uuid.uuid4()),
+            updater=feed.name,
+        )
         return "", records, fingerprint
     except FeedProblem as problem:
         return str(problem), [], ""

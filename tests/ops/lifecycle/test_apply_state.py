@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -183,6 +185,31 @@ def test_a_change_swaps_only_its_part_and_keeps_the_old_folder_for_running_conta
     assert kept[0].stat().st_ino == inodes["matcher"]
     new_labels = json.loads((applied / "overlay.json").read_text())["services"]
     assert {name for name in labels if labels[name] != new_labels[name]} == {"matcher"}
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["state lost", "change undone"])
+def test_containers_whose_folder_is_gone_are_recreated_although_the_content_is_the_same(
+    ready: Clair, lost: bool
+) -> None:
+    """A container keeps the folder it was started with: with the same content in another one it would mount nothing."""
+    apply_state(ready.deployment)
+    applied = ready.folder / "state/applied"
+    labels = json.loads((applied / "overlay.json").read_text())["services"]
+    # As the mount of a running container does.
+    held = [os.open(applied / part, os.O_RDONLY) for part in PARTS]
+
+    if lost:
+        shutil.rmtree(ready.folder / "state")
+    else:
+        own = ready.write("config/matcher/config.yaml.d/own.yaml", "log_level: debug\n")
+        apply_state(ready.deployment)
+        own.unlink()
+    apply_state(ready.deployment)
+
+    new_labels = json.loads((applied / "overlay.json").read_text())["services"]
+    for descriptor in held:
+        os.close(descriptor)
+    assert {name for name in labels if labels[name] != new_labels[name]} == (set(labels) if lost else {"matcher"})
 
 
 def test_old_folders_go_once_their_containers_are_recreated(ready: Clair) -> None:

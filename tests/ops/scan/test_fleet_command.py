@@ -170,6 +170,18 @@ def test_an_undecided_image_is_not_indexed_again_either(fleet: Fleet, clair: Cla
     assert len(clair.manifests) == 1
 
 
+def test_layers_that_images_of_a_repository_share_are_not_located_for_each(fleet: Fleet, registry: Registry) -> None:
+    """The first eight images are under way at once; from the ninth on the address of the base is known."""
+    for number in range(12):
+        registry.push("app", str(number), layers=(b"base", str(number).encode()))
+
+    fleet(images=[f"app:{number}" for number in range(12)])
+
+    located = [request.path for request in registry.requests if "Range" in request.headers]
+    assert len(set(located)) == 13
+    assert len(located) <= 2 * 8 + 4
+
+
 def test_the_ledger_is_read_once_for_all(fleet: Fleet, registry: Registry, ledger: FakeLedger) -> None:
     tags = [f"app:{registry.push('app', str(number)) and number}" for number in range(6)]
     reads: list[object] = []

@@ -110,7 +110,7 @@ def check(name: str, outcome: Outcome) -> None:
         assert (name, outcome.code) == ("table", 3)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(FORMATS),
     place=st.sampled_from(["index", "report"]),

@@ -40,6 +40,9 @@ def large_report(report: dict[str, Any], size_bytes: int, text: str) -> dict[str
         pytest.param("plain text ", "table", id="ascii to a table"),
         # One such character makes Python store every character of a text in four bytes.
         pytest.param("text with a \N{PILE OF POO} ", "json", id="beyond U+FFFF to JSON"),
+        # These read the report once more, for descriptions and packages.
+        pytest.param("plain text ", "html", id="ascii to a page"),
+        pytest.param("plain text ", "cyclonedx", id="ascii to an inventory"),
     ],
 )
 def test_a_report_of_50_mb_is_handled_in_under_400_mib(
@@ -81,6 +84,6 @@ def test_a_report_of_50_mb_is_handled_in_under_400_mib(
 
 def with_commands(deployment: Path) -> Path:
     """Put the commands into a deployment, as the render does, and return it."""
-    for path in (Path(__file__).parents[3] / "template" / "ops").glob("*.py"):
+    for path in (Path(__file__).parents[3] / "template" / "ops").glob("*.*"):
         (deployment / "ops" / path.name).write_bytes(path.read_bytes())
     return deployment

@@ -26,7 +26,7 @@ test: $(VENV)/test.stamp ## Run every test (those that need Docker are skipped w
 
 .PHONY: lint
 lint: $(VENV)/test.stamp ## Run the linters and the type checker
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/codespell --skip='.git,.venv,*.json,*.lock,requirements*.txt' .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/codespell --ignore-words-list=algorthm --skip='.git,.venv,build,*.json,requirements*.txt' .
 
 .PHONY: bench
 bench: $(VENV)/test.stamp ## Measure the ratios that docs/benchmarks.md lists (needs Docker)

@@ -210,9 +210,7 @@ def _verdict(report: Report) -> str:
 def _undecided(report: Report, command: str) -> Problem:
     """Return the failure of an undecided verdict, with the command that helps with its first reason."""
     label, result = next(
-        (label, result)
-        for label, result in report.labelled
-        if result.verdict.verdict == UNDECIDED_VERDICT
+        (label, result) for label, result in report.labelled if result.verdict.verdict == UNDECIDED_VERDICT
     )
     reasons = result.verdict.reasons
     more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""

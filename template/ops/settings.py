@@ -86,5 +86,6 @@ def load_deployment(root: Path = ROOT, applied: bool = True) -> Deployment:
         return Deployment(json.loads(path.read_text(encoding="utf-8")), root)
     except (OSError, ValueError) as error:
         raise Problem(
-            f"settings unreadable, {path.relative_to(root)}: {error}", "git diff --check; git checkout -- ops/deployment.json"
+            f"settings unreadable, {path.relative_to(root)}: {error}",
+            "git diff --check; git checkout -- ops/deployment.json",
         ) from error

@@ -29,7 +29,9 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 CODE = re.compile(r"``\s?(.+?)\s?``|`([^`]+)`")
 # Made on the deployment's machine, or put there by its operator; everything else of docs/layout.md is rendered.
 MADE_ON_THE_MACHINE = re.compile(r"(secrets|state|backups|reports)/")
-OPERATORS_OWN = re.compile(r"compose\.override\.yaml|images\.txt|\.clair-ignore\.json|config/.*(config\.yaml\.d/|ca/|settings\.toml)")
+OPERATORS_OWN = re.compile(
+    r"compose\.override\.yaml|images\.txt|\.clair-ignore\.json|config/.*(config\.yaml\.d/|ca/|settings\.toml)"
+)
 
 
 def code_spans(text: str) -> list[str]:

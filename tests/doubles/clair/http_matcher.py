@@ -14,8 +14,8 @@ from .matcher_store import MatcherStore
 from .matching import Matching
 from .postgres_store import ConnectionFailed, DatabaseError
 from .releases import Release
-from .version_comparison import MatchProblem
 from .service_clients import IndexerClient, ServiceProblem
+from .version_comparison import MatchProblem
 
 _ROOT = "/matcher/api/v1/"
 _PLAIN = "text/plain; charset=utf-8"

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from . import schema_indexer, schema_matcher, schema_notifier
 from .config_loading import Config
 from .connection_string import ConnectionStringProblem
-from .http_api import Api
 from .feeds import FeedProblem
+from .http_api import Api
 from .log_lines import log
 from .postgres_store import ConnectionFailed, Database, DatabaseError
 from .releases import Release

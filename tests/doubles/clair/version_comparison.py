@@ -133,6 +133,6 @@ def compare_apk(left: str, right: str) -> int:
 def _compare_number(left: str, right: str, first: bool) -> int:
     if not first and (left.startswith("0") or right.startswith("0")) and (len(left) > 1 or len(right) > 1):
         left_fraction, right_fraction = left.rstrip("0"), right.rstrip("0")
-        if left.startswith("0") and len(left) > 1 or right.startswith("0") and len(right) > 1:
+        if (left.startswith("0") and len(left) > 1) or (right.startswith("0") and len(right) > 1):
             return (left_fraction > right_fraction) - (left_fraction < right_fraction)
     return int(left) - int(right)

@@ -57,19 +57,25 @@ def releases() -> list[str]:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as it stands in the working tree, outside git and without the commands' Python files."""
+    return copy_template(tmp_path_factory.mktemp("template") / "clair", commands=False)
+
+
+@pytest.fixture(scope="session")
+def whole_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template as it stands in the working tree, outside git."""
-    return copy_template(tmp_path_factory.mktemp("template") / "clair")
+    return copy_template(tmp_path_factory.mktemp("template") / "clair-whole")
 
 
 @pytest.fixture(scope="session")
 def tagged_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as a git repository with the one tag v1.0.0; tests that change it take a copy."""
-    return repositories.template_repository(tmp_path_factory.mktemp("template") / "clair-git")
+    """The template as a git repository with the one tag v1.0.0, without the commands; tests that change it take a copy."""
+    return repositories.template_repository(tmp_path_factory.mktemp("template") / "clair-git", commands=False)
 
 
 @pytest.fixture(scope="session")
 def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """Render answers, or an answer file by its name, once per session and without the commands; the result is only read."""
+    """Render answers, or an answer file by its name, once per session; the result is only read."""
     rendered: dict[str, Project] = {}
 
     def project(answers: str | Mapping[str, Any]) -> Project:
@@ -77,15 +83,15 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
         key = json.dumps(chosen, sort_keys=True)
         if key not in rendered:
             folder = tmp_path_factory.mktemp("rendered") / "project"
-            rendered[key] = Project(copier_runs.copy(template, folder, chosen, **copier_runs.WITHOUT_COMMANDS))
+            rendered[key] = Project(copier_runs.copy(template, folder, chosen))
         return rendered[key]
 
     return project
 
 
 @pytest.fixture(scope="session")
-def rendered_default(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def rendered_default(whole_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A whole project of nothing but defaults; it is only read."""
     return Project(
-        copier_runs.copy(template, tmp_path_factory.mktemp("whole") / "project", answer_files.named("defaults"))
+        copier_runs.copy(whole_template, tmp_path_factory.mktemp("whole") / "project", answer_files.named("defaults"))
     )

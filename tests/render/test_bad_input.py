@@ -277,11 +277,10 @@ def with_recorded(project: Path, answers: dict[str, Any], folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A committed project of defaults, without the commands; tests that change it take a copy."""
-    folder = tmp_path_factory.mktemp("deployed")
-    template = repositories.template_repository(folder / "template", commands=False)
-    return repositories.project(template, folder / "project", {"architecture": "amd64"})
+def deployed(tagged_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A committed project of defaults; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("deployed") / "project"
+    return repositories.project(tagged_template, folder, {"architecture": "amd64"})
 
 
 @pytest.mark.parametrize("case", BAD, ids=case_id)

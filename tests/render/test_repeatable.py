@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Render
 from tests.support import answers as answer_files
 from tests.support.clair_config import KEY_MATERIAL
-from tests.support.copier_runs import WITHOUT_COMMANDS, copy
+from tests.support.copier_runs import copy
 from tests.support.projects import Project
 
 # Words that a secret would stand behind; a rendered file may name a password's file, never a password.
@@ -31,7 +31,7 @@ def umask_077() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", ["offline", "everything"])
 def test_two_renders_are_byte_identical(template: Path, render: Render, tmp_path: Path, name: str) -> None:
-    again = Project(copy(template, tmp_path / "again", answer_files.named(name), **WITHOUT_COMMANDS))
+    again = Project(copy(template, tmp_path / "again", answer_files.named(name)))
 
     first, second = render(name).files(), again.files()
 
@@ -40,9 +40,9 @@ def test_two_renders_are_byte_identical(template: Path, render: Render, tmp_path
 
 
 def test_render_under_umask_077_is_the_same_and_can_be_run(
-    template: Path, rendered_default: Project, tmp_path: Path, umask_077: None
+    whole_template: Path, rendered_default: Project, tmp_path: Path, umask_077: None
 ) -> None:
-    strict = Project(copy(template, tmp_path / "strict", answer_files.named("defaults")))
+    strict = Project(copy(whole_template, tmp_path / "strict", answer_files.named("defaults")))
 
     first, second = rendered_default.files(), strict.files()
 

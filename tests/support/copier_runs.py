@@ -14,9 +14,6 @@ from typing import Any
 import copier
 from copier.errors import UserMessageError
 
-# The commands' Python files are the same in every project; leaving them out takes a third of the time.
-WITHOUT_COMMANDS = {"exclude": ["/ops/*.py"]}
-
 
 def copy(template: Path, destination: Path, answers: Mapping[str, Any] | None = None, **options: Any) -> Path:
     """Render into `destination` with defaults for everything else and return it; raises UserMessageError for a refusal."""

@@ -21,9 +21,9 @@ def release_as_data(version: str = NEXT_RELEASE) -> str:
 
 
 @pytest.fixture(scope="session")
-def two_versions(tagged_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A template with the tags v1.0.0 and v2.0.0; v2.0.0 knows a newer Clair and renders one file more. Only data changed."""
-    folder = repositories.clone_of(tagged_template, tmp_path_factory.mktemp("versions") / "clair")
+    folder = repositories.template_repository(tmp_path_factory.mktemp("versions") / "clair")
     catalogue = folder / "extensions" / "data" / "clair.yaml"
     text = catalogue.read_text(encoding="utf-8")
     catalogue.write_text(text.replace("\nrefused:", f"\n{release_as_data()}refused:"), encoding="utf-8")

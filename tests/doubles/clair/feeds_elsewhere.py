@@ -107,7 +107,7 @@ def _static_feeds(name: str, config: dict[str, Any], release: Release) -> list[F
     if name == "aws":
         return _amazon(release)
     if name == "oracle":
-        years = range(2007, datetime.now(timezone.utc).year + 1)
+        years = range(2007, datetime.now(timezone.utc).year + (1 if release.since("4.9.0") else 0))
         return [UnreadFeed(f"oracle-{year}-updater", f"{_ORACLE}{year}.xml.bz2", "") for year in years]
     if name == "photon":
         return [

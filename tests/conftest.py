@@ -56,26 +56,32 @@ def releases() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as it stands in the working tree, outside git and without the commands' Python files."""
-    return copy_template(tmp_path_factory.mktemp("template") / "clair", commands=False)
+def whole_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as it stands in the working tree, outside git."""
+    return copy_template(tmp_path_factory.mktemp("template") / "clair")
 
 
 @pytest.fixture(scope="session")
-def whole_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as it stands in the working tree, outside git."""
-    return copy_template(tmp_path_factory.mktemp("template") / "clair-whole")
+def template(whole_template: Path) -> Path:
+    """The template as it stands in the working tree, outside git; tests/render has a quicker one under this name."""
+    return whole_template
 
 
 @pytest.fixture(scope="session")
 def tagged_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template as a git repository with the one tag v1.0.0, without the commands; tests that change it take a copy."""
-    return repositories.template_repository(tmp_path_factory.mktemp("template") / "clair-git", commands=False)
+    """The template as a git repository with the one tag v1.0.0; tests that change it take a copy."""
+    return repositories.template_repository(tmp_path_factory.mktemp("template") / "clair-git")
 
 
 @pytest.fixture(scope="session")
-def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """Render answers, or an answer file by its name, once per session; the result is only read."""
+def quick_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template without the commands' Python files, which are the same in every project and most of a render's time."""
+    return copy_template(tmp_path_factory.mktemp("template") / "clair-quick", commands=False)
+
+
+@pytest.fixture(scope="session")
+def render(quick_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
+    """Render answers, or an answer file by its name, once per session and without the commands; the result is only read."""
     rendered: dict[str, Project] = {}
 
     def project(answers: str | Mapping[str, Any]) -> Project:
@@ -83,7 +89,7 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
         key = json.dumps(chosen, sort_keys=True)
         if key not in rendered:
             folder = tmp_path_factory.mktemp("rendered") / "project"
-            rendered[key] = Project(copier_runs.copy(template, folder, chosen))
+            rendered[key] = Project(copier_runs.copy(quick_template, folder, chosen))
         return rendered[key]
 
     return project

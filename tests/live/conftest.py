@@ -93,32 +93,32 @@ def images(engine: Engine, catalogue: Catalogue, pytestconfig: pytest.Config) ->
 
 @pytest.fixture
 def deployment(
-    engine: Engine, images: Images, template: Path, tmp_path: Path, request: pytest.FixtureRequest
+    engine: Engine, images: Images, whole_template: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[DeploymentFactory]:
     """Return a function that renders a deployment from answers; all of it is removed after the test."""
-    yield from _deployments(engine, images, template, tmp_path, request)
+    yield from _deployments(engine, images, whole_template, tmp_path, request)
 
 
 @pytest.fixture(scope="module")
 def shared_deployment(
     engine: Engine,
     images: Images,
-    template: Path,
+    whole_template: Path,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[DeploymentFactory]:
     """Return the same function for fixtures that keep one deployment running for a whole module."""
-    yield from _deployments(engine, images, template, tmp_path_factory.mktemp("deployments"), request)
+    yield from _deployments(engine, images, whole_template, tmp_path_factory.mktemp("deployments"), request)
 
 
 def _deployments(
-    engine: Engine, images: Images, template: Path, folder: Path, request: pytest.FixtureRequest
+    engine: Engine, images: Images, whole_template: Path, folder: Path, request: pytest.FixtureRequest
 ) -> Iterator[DeploymentFactory]:
     rendered: list[Deployment] = []
     failed_before = request.session.testsfailed
 
     def render(**answers: Any) -> Deployment:
-        made = render_deployment(template, folder / f"deployment-{len(rendered)}", engine, answers)
+        made = render_deployment(whole_template, folder / f"deployment-{len(rendered)}", engine, answers)
         rendered.append(made)
         images.ensure(*made.facts["images"].values())
         return made

@@ -55,7 +55,7 @@ def compose_plugin() -> Path | None:
 
 
 @pytest.fixture(scope="module")
-def operator(engine: Engine, images: Images, template: Path) -> Iterator[Operator]:
+def operator(engine: Engine, images: Images, whole_template: Path) -> Iterator[Operator]:
     """Render under umask 077, hand the repository to the user, start it as that user, load the feeds."""
     if os.geteuid() == 0 and (not SOCKET.is_socket() or stat.S_IMODE(SOCKET.stat().st_mode) & 0o060 != 0o060):
         pytest.skip("Docker's socket is not open to a group here, and another user could not be in it")
@@ -63,7 +63,7 @@ def operator(engine: Engine, images: Images, template: Path) -> Iterator[Operato
     workspace = Path(tempfile.mkdtemp(prefix="clairtest-user-"))
     old_umask = os.umask(0o077)
     try:
-        made = render_deployment(template, workspace / "deployment", engine, {"updater_families": FAMILIES})
+        made = render_deployment(whole_template, workspace / "deployment", engine, {"updater_families": FAMILIES})
         images.ensure(*made.facts["images"].values())
         add_samples(made)
         home = workspace / "home"

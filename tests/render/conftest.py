@@ -1,15 +1,32 @@
-"""Fixtures of the rendered-tree tests."""
+"""Fixtures of the rendered-tree tests.
+
+These tests render often and look at no command, so `template` and `tagged_template` are without the commands here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Render
+from tests.support import repositories
 from tests.support.traefik import Edge
 
 StartEdge = Callable[[str], Edge]
+
+
+@pytest.fixture(scope="session")
+def template(quick_template: Path) -> Path:
+    """The template as it stands in the working tree, outside git and without the commands."""
+    return quick_template
+
+
+@pytest.fixture(scope="session")
+def tagged_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as a git repository with the one tag v1.0.0, without the commands; tests that change it take a copy."""
+    return repositories.template_repository(tmp_path_factory.mktemp("template") / "clair-quick-git", commands=False)
 
 
 @pytest.fixture(scope="session")

@@ -16,16 +16,18 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from . import engine
 from .errors import UNDECIDED, USAGE, Problem
-from .find_feeds import Question
 from .match_updaters import Ledger, LedgerRow
 from .open_connection import Deadline, NoAnswer
 from .parse_reference import printable
 from .read_json import Unreadable, read_text
 from .settings import Deployment
+
+if TYPE_CHECKING:
+    from .find_feeds import Question
 
 # Reads the password's line byte by byte (POSIX: read takes no more than its line), then hands the rest to psql.
 SHELL = 'IFS= read -r PGPASSWORD && export PGPASSWORD && exec psql -XqAt -v ON_ERROR_STOP=1 -d "$1" -f -'

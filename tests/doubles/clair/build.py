@@ -74,8 +74,7 @@ _INIT = """#!/bin/bash
 [ "$1" = -- ] && shift
 "$@" &
 child=$!
-trap 'kill -INT "$child"' INT
-trap 'kill -TERM "$child"' TERM
+for signal in INT TERM HUP QUIT USR1 USR2; do trap "kill -$signal $child" $signal; done
 wait "$child"; code=$?
 while kill -0 "$child" 2> /dev/null; do wait "$child"; code=$?; done
 exit "$code"

@@ -29,7 +29,7 @@ GROUPS = (
     (
         "Scan",
         (
-            ("scan", "scan_image", "main", "scan an image and decide"),
+            ("scan", "start_scan", "main", "scan an image and decide"),
             ("scan-local", "scan_local", "main", "scan an image that is only in the local Docker"),
             ("fleet", "scan_fleet", "main", "scan every image of a list and say what changed"),
         ),

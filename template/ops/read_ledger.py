@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import engine
-from .errors import UNDECIDED, USAGE, Problem
+from .errors import UNDECIDED, Problem
 from .match_updaters import Ledger, LedgerRow
 from .open_connection import Deadline, NoAnswer
+from .open_ledger import CONNECT_TIMEOUT_SECONDS, psql_command, start_psql, take_psql
 from .parse_reference import printable
 from .read_json import Unreadable, read_text
 from .settings import Deployment
@@ -29,9 +30,6 @@ from .settings import Deployment
 if TYPE_CHECKING:
     from .find_feeds import Question
 
-# Reads the password's line byte by byte (POSIX: read takes no more than its line), then hands the rest to psql.
-SHELL = 'IFS= read -r PGPASSWORD && export PGPASSWORD && exec psql -XqAt -v ON_ERROR_STOP=1 -d "$1" -f -'
-CONNECT_TIMEOUT_SECONDS = 10
 STATEMENT_TIMEOUT_SECONDS = 60
 ROWS = """
 SELECT json_build_object('rows', coalesce(json_agg(json_build_array(
@@ -63,7 +61,7 @@ class LedgerSession:
         self._pack_exported_at, self._pack_dates = pack_exported_at(pack), pack_dates(pack)
         self._empty = empty_updaters(pack)
         password = deployment.secret("database-ledger")
-        self._process = _start(psql_command(deployment))
+        self._process = take_psql() or start_psql(psql_command(deployment))
         self._reader = threading.Thread(target=self._read_lines, daemon=True)
         self._reader.start()
         self._listener = threading.Thread(target=self._read_complaints, daemon=True)
@@ -156,43 +154,6 @@ class LedgerSession:
             return self._failure(printable(reason.strip(), 200))
         problem = engine.explain("docker exec", complaints)
         return Problem(f"feed ledger unreadable, database matcher: {problem.sentence}", problem.hint, UNDECIDED)
-
-
-def psql_command(deployment: Deployment) -> list[str]:
-    """Return the call that runs SHELL where the database can be reached."""
-    database = deployment.facts["database"]
-    if deployment.bundled_database:
-        shell = ["sh", "-c", SHELL, "sh", _conninfo(host="127.0.0.1", port=5432)]
-        # Not through Compose, which takes twice as long; the database's container is always named so.
-        return [*engine.program("docker"), "exec", "-i", f"{deployment.name}-database", *shell]
-    sslmode = str(database["sslmode"])
-    root = {"sslrootcert": "/config/ca-bundle.pem"} if sslmode.startswith("verify") else {}
-    conninfo = _conninfo(host=database["host"], port=database["port"], sslmode=sslmode, **root)
-    call = ["run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "database-client", "-c", SHELL, "sh", conninfo]
-    return engine.compose_command(deployment, call)
-
-
-def _conninfo(**fields: Any) -> str:
-    fields = {**fields, "user": "ledger", "dbname": "matcher", "connect_timeout": CONNECT_TIMEOUT_SECONDS}
-    quoted = {name: str(value).replace("\\", "\\\\").replace("'", "\\'") for name, value in fields.items()}
-    return " ".join(f"{name}='{value}'" for name, value in quoted.items())
-
-
-def _start(command: Sequence[str]) -> subprocess.Popen[str]:
-    try:
-        return subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=engine.environment(),
-        )
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise Problem(f"docker missing, {command[0]}: {reason.lower()}", "make check", USAGE) from error
 
 
 def parse_rows(line: str) -> dict[str, LedgerRow]:

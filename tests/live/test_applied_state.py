@@ -37,9 +37,7 @@ def add_next_release(template: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def updated(
-    engine: Engine, images: Images, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Updated]:
+def updated(engine: Engine, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Updated]:
     """Start a deployment of v1.0.0, load its feeds, commit it as its operator would, and update it to v2.0.0."""
     folder = tmp_path_factory.mktemp("applied")
     template = repositories.template_repository(folder / "template")

@@ -231,7 +231,7 @@ def test_template_without_tags_copies_and_updates(tmp_path: Path) -> None:
     updated(project)
 
 
-def test_interrupted_edit_is_left_to_copier(old_project: NewProject) -> None:
+def test_dirty_project_is_left_to_copier(old_project: NewProject) -> None:
     project = old_project()
     (project / "Makefile").write_text("all:\n", encoding="utf-8")
 

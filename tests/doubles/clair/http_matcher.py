@@ -90,7 +90,9 @@ class MatcherRoutes:
         try:
             return json_answer(self._store.difference(previous, current), _PLAIN)
         except (LookupError, DatabaseError, ConnectionFailed) as error:
-            text = error.args[0] if isinstance(error, LookupError) else str(error)
+            text = str(error.args[0])
+            if not isinstance(error, LookupError):
+                text = f"failed to confirm update op ref types: {text}"
             raise ApiProblem(500, f"could not get update operations: {text}") from error
 
     def _update_operation(self, request: Request) -> Answer:
@@ -110,7 +112,8 @@ class MatcherRoutes:
             latest = request.parameter("latest") in ("1", "t", "T", "TRUE", "true", "True")
             operations: dict[str, Any] = self._store.operations(kind, latest)
         except (DatabaseError, ConnectionFailed) as error:
-            raise ApiProblem(500, f"could not get update operations: {error}") from error
+            text = f"could not get update operations: failed to begin transaction: {error}"
+            raise ApiProblem(500, text) from error
         return json_answer(operations, _PLAIN, 200, headers)
 
     def _delete_operation(self, request: Request) -> Answer:
@@ -124,7 +127,7 @@ class MatcherRoutes:
         try:
             self._store.delete_operation(ref)
         except (DatabaseError, ConnectionFailed) as error:
-            raise ApiProblem(500, f"could not get update operations: {error}") from error
+            raise ApiProblem(500, f"could not get update operations: failed to delete: {error}") from error
         return Answer(200)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 
 from .layer_scanners import Findings, to_json
-from .postgres_store import Connection, Database, DatabaseError
+from .postgres_store import Connection, ConnectionFailed, Database, DatabaseError
 from .releases import Release
 from .scanner_versions import registered_scanners
 
@@ -53,6 +54,10 @@ class IndexerStore:
                     "SELECT id FROM scanner WHERE name = $1 AND version = $2 AND kind = $3", [name, version, kind]
                 )
                 self._scanner_ids[(name, kind)] = int(rows[0][0])
+
+    def exclusive(self, digest: str) -> AbstractContextManager[None]:
+        """Hold the lock of a manifest, against other threads and other indexers."""
+        return self._database.locked(digest)
 
     def manifest_is_scanned(self, digest: str) -> bool:
         """Say whether every current scanner has seen the manifest."""
@@ -203,22 +208,36 @@ class IndexerStore:
             )
 
     def delete_manifests(self, digests: list[str]) -> list[str]:
-        """Delete manifests and the layers nobody else has; return those that were there."""
+        """Delete manifests and the layers nobody else has; return those that were there.
+
+        Raises:
+            ConnectionFailed: there is no connection; 4.7.3 to 4.8.0 pass over that, as the original does.
+        """
         deleted = []
         for digest in digests:
-            with self._database.transaction() as connection:
-                layers = connection.query(
-                    "SELECT layer_id FROM manifest_layer JOIN manifest ON manifest.id = manifest_id WHERE hash = $1",
-                    [digest],
-                )
-                if connection.query("DELETE FROM manifest WHERE hash = $1 RETURNING id", [digest]):
+            try:
+                if self._delete_manifest(digest):
                     deleted.append(digest)
-                connection.query(
-                    "DELETE FROM layer WHERE id = ANY ($1::bigint[]) "
-                    "AND NOT EXISTS (SELECT FROM manifest_layer WHERE layer_id = layer.id)",
-                    [_array(int(row[0]) for row in layers)],
-                )
+            except ConnectionFailed as failure:
+                if self._release.since("4.9.0"):
+                    raise ConnectionFailed(f"{digest}: {failure}") from failure
+                if not self._release.since("4.7.3"):
+                    raise
         return deleted
+
+    def _delete_manifest(self, digest: str) -> bool:
+        with self._database.transaction() as connection:
+            layers = connection.query(
+                "SELECT layer_id FROM manifest_layer JOIN manifest ON manifest.id = manifest_id WHERE hash = $1",
+                [digest],
+            )
+            known = bool(connection.query("DELETE FROM manifest WHERE hash = $1 RETURNING id", [digest]))
+            connection.query(
+                "DELETE FROM layer WHERE id = ANY ($1::bigint[]) "
+                "AND NOT EXISTS (SELECT FROM manifest_layer WHERE layer_id = layer.id)",
+                [_array(int(row[0]) for row in layers)],
+            )
+        return known
 
     def distribution_id(self, values: dict[str, Any]) -> str | None:
         """Return the id of the stored distribution that equals `values` in every field, or None."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 from . import http_client, version_comparison
@@ -39,8 +36,6 @@ class Indexer:
         self._store = store
         self._release = release
         self._airgap = bool(config.get("indexer.airgap"))
-        self._locks: dict[str, threading.Lock] = {}
-        self._guard = threading.Lock()
         self._mapping = _MappingFile(config, release, self._airgap)
 
     def index(self, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +46,7 @@ class Indexer:
         """
         digest = manifest["hash"]
         log("info", "libindex/Libindex.Index", "index request start", manifest=digest)
-        with self._exclusive(digest):
+        with self._store.exclusive(digest):
             try:
                 if self._store.manifest_is_scanned(digest):
                     log("info", _CONTROLLER, "manifest already scanned", manifest=digest, state="CheckManifest")
@@ -63,13 +58,6 @@ class Indexer:
                 return self._scan(manifest)
             finally:
                 log("info", "libindex/Libindex.Index", "index request done", manifest=digest)
-
-    @contextmanager
-    def _exclusive(self, digest: str) -> Iterator[None]:
-        with self._guard:
-            lock = self._locks.setdefault(digest, threading.Lock())
-        with lock:
-            yield
 
     def _scan(self, manifest: dict[str, Any]) -> dict[str, Any]:
         report: dict[str, Any] = {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from .connection_string import parse_connection_string
 from .postgres_wire import Connection, ConnectionFailed, DatabaseError, Row
 from .releases import Release
+
+_RETRY_SECONDS = 0.1
 
 __all__ = ["ConnectionFailed", "Database", "DatabaseError"]
 
@@ -28,6 +31,10 @@ class Database:
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(self.target.pool_size)
+        self._locking: Connection | None = None  # one session holds all advisory locks, as in Clair's ctxlock
+        self._locking_guard = threading.Lock()
+        self._names: dict[str, threading.Lock] = {}
+        self._closed = False
 
     def connect(self) -> Connection:
         """Open a session of its own, outside the pool.
@@ -43,16 +50,15 @@ class Database:
         with self._slots:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
+            if connection and connection.is_dead():
+                self._drop(connection)
+                connection = None
             connection = connection or self.connect()
             try:
                 yield connection
             finally:
                 if connection.broken:
-                    connection.close()
-                    with self._lock:  # the others are as dead as this one when the server went away
-                        stale, self._idle = self._idle, []
-                    for other in stale:
-                        other.close()
+                    self._drop(connection)
                 else:
                     with self._lock:
                         self._idle.append(connection)
@@ -78,6 +84,39 @@ class Database:
         with self.session() as connection:
             return connection.query(sql, parameters)
 
+    def _drop(self, connection: Connection) -> None:
+        """Close a session that is gone, and the idle ones, which are as dead when the server went away."""
+        with self._lock:
+            stale, self._idle = [connection, *self._idle], []
+        for other in stale:
+            other.close()
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the advisory lock of this name; waits for it, and for the server, as long as it takes."""
+        with self._lock:
+            exclusive = self._names.setdefault(name, threading.Lock())
+        key = lock_key(name)
+        with exclusive:
+            while not self._ask_for_lock("SELECT pg_try_advisory_lock($1::bigint)", key):
+                if self._closed:
+                    raise ConnectionFailed("context canceled")
+                time.sleep(_RETRY_SECONDS)
+            try:
+                yield
+            finally:
+                self._ask_for_lock("SELECT pg_advisory_unlock($1::bigint)", key)
+
+    def _ask_for_lock(self, sql: str, key: int) -> bool:
+        with self._locking_guard:
+            try:
+                if self._locking is None or self._locking.is_dead():
+                    self._locking = self.connect()
+                return bool(self._locking.query(sql, [key])[0][0] == "t")
+            except ConnectionFailed:
+                self._locking = None
+                return False
+
     @contextmanager
     def try_lock(self, name: str) -> Iterator[bool]:
         """Try to take the advisory lock of this name on a session of its own; yields whether it was free."""
@@ -90,8 +129,12 @@ class Database:
 
     def close(self) -> None:
         """Close the idle sessions."""
+        self._closed = True
         with self._lock:
             stale, self._idle = self._idle, []
+        with self._locking_guard:
+            if self._locking:
+                stale.append(self._locking)
         for connection in stale:
             connection.close()
 

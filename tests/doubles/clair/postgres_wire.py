@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import os
+import select
 import socket
 import ssl
 import struct
@@ -89,6 +90,11 @@ class Connection:
         """
         self._send(_message(b"Q", sql.encode() + b"\0"))
         return self._results()
+
+    def is_dead(self) -> bool:
+        """Say whether the server has ended the session; an idle one has nothing to read otherwise."""
+        readable, _, _ = select.select([self._socket], [], [], 0)
+        return self.broken or bool(readable)
 
     def close(self) -> None:
         """End the session."""

@@ -195,7 +195,7 @@ def _catch_signals(release: Release, stopping: threading.Event) -> None:
 
     def die(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_DFL)
-        if os.getpid() == 1:  # no default action for PID 1: Go then exits with 2
+        if number == signal.SIGQUIT or os.getpid() == 1:  # no default action for PID 1: Go then exits with 2
             os._exit(2)
         os.kill(os.getpid(), number)
 
@@ -203,3 +203,5 @@ def _catch_signals(release: Release, stopping: threading.Event) -> None:
     signal.signal(signal.SIGTERM, drain if release.handles_sigterm else die)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, die)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # Go's runtime has a handler for these that does nothing
+        signal.signal(number, signal.SIG_IGN)

@@ -75,6 +75,7 @@ def report_command(
     formatter = {"text": _TextFormatter, "json": _JSONFormatter, "xml": _XMLFormatter}[output]()
     failed = threading.Event()
     problems: list[str] = []
+    crashes: list[CommandPanicked] = []
     lock = threading.Lock()
 
     def one(image: str) -> None:
@@ -89,12 +90,16 @@ def report_command(
             failed.set()
         except Canceled:
             return
+        except CommandPanicked as crash:
+            crashes.append(crash)
 
     threads = [threading.Thread(target=one, args=(image,)) for image in images]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if crashes:
+        raise crashes[0]
     if problems:
         raise CommandFailed(problems[0])
     formatter.close()

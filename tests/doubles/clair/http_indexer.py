@@ -166,7 +166,7 @@ class IndexerRoutes:
         vulnerabilities = (document.get("vulnerabilities") if isinstance(document, dict) else None) or []
         try:
             affected = self._indexer.affected(vulnerabilities)
-        except MatchProblem as problem:
+        except (MatchProblem, LookupError) as problem:
             words = f"received error retrieving affected manifests: {problem}"
             raise ApiProblem(500, f"could not retrieve affected manifests: {words}") from problem
         except (DatabaseError, ConnectionFailed) as error:

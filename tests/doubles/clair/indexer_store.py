@@ -135,13 +135,13 @@ class IndexerStore:
         text = json.dumps(records)
         # Source before binary, package by package: ids then come out in the order that Clair gives them.
         connection.query(
-            "INSERT INTO package (name, kind, version, arch) SELECT name, kind, version, arch FROM ("
+            "INSERT INTO package (name, kind, version, arch, norm_kind) SELECT name, kind, version, arch, $2 FROM ("
             f" SELECT place * 2 AS place, source_name, source_kind, source_version, '' FROM {_NUMBERED}"
             f" UNION ALL SELECT place * 2 + 1, name, 'binary', version, arch FROM {_NUMBERED}"
             ") AS found (place, name, kind, version, arch) WHERE NOT EXISTS (SELECT FROM package AS known"
             " WHERE (known.name, known.kind, known.version, known.module, known.arch)"
             " = (found.name, found.kind, found.version, '', found.arch)) ORDER BY place ON CONFLICT DO NOTHING",
-            [text],
+            [text, "" if self._release.since("4.9.0") else None],
         )
         connection.query(
             "INSERT INTO package_scanartifact (package_id, source_id, scanner_id, package_db, repository_hint, layer_id) "
@@ -184,9 +184,9 @@ class IndexerStore:
         with self._database.transaction() as connection:
             (manifest_id,) = connection.query("SELECT id FROM manifest WHERE hash = $1", [report["manifest_hash"]])[0]
             connection.query(
-                "INSERT INTO indexreport (manifest_id, state, scan_result) VALUES ($1::bigint, $2, $3::jsonb) "
-                "ON CONFLICT (manifest_id) DO UPDATE SET state = excluded.state, scan_result = excluded.scan_result",
-                [manifest_id, report["state"], json.dumps(report)],
+                "INSERT INTO indexreport (manifest_id, scan_result) VALUES ($1::bigint, $2::jsonb) "
+                "ON CONFLICT (manifest_id) DO UPDATE SET scan_result = excluded.scan_result",
+                [manifest_id, json.dumps(report)],
             )
             if not finished:
                 return
@@ -248,10 +248,17 @@ class IndexerStore:
         return rows[0][0] if rows else None
 
     def packages_named(self, name: str) -> list[tuple[str, str]]:
-        """Return id and version of every stored package of this name."""
-        return [
-            (row[0], row[1]) for row in self._database.query("SELECT id, version FROM package WHERE name = $1", [name])
-        ]
+        """Return id and version of every stored package of this name.
+
+        Raises:
+            LookupError: 4.9.0 cannot read a package that an older release stored, whose kind of version is NULL.
+        """
+        rows = self._database.query("SELECT id, version, norm_kind FROM package WHERE name = $1", [name])
+        if self._release.since("4.9.0") and any(row[2] is None for row in rows):
+            raise LookupError(
+                "failed to scan package: can't scan into dest[4] (col: norm_kind): cannot scan NULL into *string"
+            )
+        return [(row[0], row[1]) for row in rows]
 
     def manifests_with(self, package_id: str, distribution_id: str | None) -> list[str]:
         """Return the manifests that hold a package of a distribution."""

@@ -14,15 +14,17 @@ CREATE TABLE {kind}_scanartifact (
     {kind}_id  bigint NOT NULL REFERENCES {kind} (id) ON DELETE CASCADE,
     scanner_id bigint NOT NULL REFERENCES scanner (id) ON DELETE CASCADE,
     layer_id   bigint NOT NULL REFERENCES layer (id) ON DELETE CASCADE,
-    PRIMARY KEY (layer_id, scanner_id, {kind}_id)
+    PRIMARY KEY ({key})
 );
 """
 
 MIGRATIONS: Migrations = {
     1: (
         """
-CREATE TABLE layer    (hash text NOT NULL UNIQUE, id bigserial PRIMARY KEY);
-CREATE TABLE manifest (hash text NOT NULL UNIQUE, id bigserial PRIMARY KEY);
+CREATE TABLE layer    (hash text NOT NULL CONSTRAINT layer_hash_unique UNIQUE, id bigserial PRIMARY KEY);
+CREATE TABLE manifest (hash text NOT NULL CONSTRAINT manifest_hash_unique UNIQUE, id bigserial PRIMARY KEY);
+CREATE INDEX layer_hash_idx ON layer (hash);
+CREATE INDEX manifest_hash_idx ON manifest (hash);
 CREATE TABLE manifest_layer (
     i           bigint NOT NULL,
     manifest_id bigint NOT NULL REFERENCES manifest (id) ON DELETE CASCADE,
@@ -68,12 +70,13 @@ CREATE TABLE package (
 CREATE UNIQUE INDEX package_unique_idx ON package (name, version, kind, module, arch);
 CREATE TABLE package_scanartifact (
     package_id      bigint NOT NULL REFERENCES package (id) ON DELETE CASCADE,
-    source_id       bigint NOT NULL REFERENCES package (id) ON DELETE CASCADE,
+    source_id       bigint NOT NULL,
     scanner_id      bigint NOT NULL REFERENCES scanner (id) ON DELETE CASCADE,
     package_db      text NOT NULL,
     repository_hint text NOT NULL,
     layer_id        bigint NOT NULL REFERENCES layer (id) ON DELETE CASCADE,
-    PRIMARY KEY (layer_id, package_id, source_id, scanner_id, package_db, repository_hint)
+    PRIMARY KEY (layer_id, package_id, source_id, scanner_id, package_db, repository_hint),
+    CONSTRAINT package_scanartifact_source_id_fkey FOREIGN KEY (package_id) REFERENCES package (id) ON DELETE CASCADE
 );
 CREATE TABLE repo (
     id bigserial PRIMARY KEY, name text NOT NULL, key text DEFAULT '', uri text DEFAULT '', cpe text DEFAULT ''
@@ -89,8 +92,8 @@ CREATE TABLE manifest_index (
 CREATE UNIQUE INDEX manifest_index_unique
     ON manifest_index (package_id, COALESCE(dist_id, 0), COALESCE(repo_id, 0), manifest_id);
 """
-        + _SCAN_ARTIFACT.format(kind="dist")
-        + _SCAN_ARTIFACT.format(kind="repo")
+        + _SCAN_ARTIFACT.format(kind="dist", key="layer_id, scanner_id, dist_id")
+        + _SCAN_ARTIFACT.format(kind="repo", key="layer_id, repo_id, scanner_id")
     ),
     2: "",
     3: "",
@@ -100,7 +103,7 @@ CREATE UNIQUE INDEX manifest_index_unique
 CREATE TABLE file (id bigserial PRIMARY KEY, path text NOT NULL, kind text NOT NULL);
 CREATE UNIQUE INDEX file_unique_idx ON file (path, kind);
 """
-    + _SCAN_ARTIFACT.format(kind="file")
+    + _SCAN_ARTIFACT.format(kind="file", key="layer_id, scanner_id, file_id")
     + "ALTER TABLE package_scanartifact ADD COLUMN filepath text;",
     7: "CREATE INDEX IF NOT EXISTS idx_manifest_index_manifest_id ON manifest_index (manifest_id);",
     8: "CREATE INDEX IF NOT EXISTS idx_manifest_layer_layer_id ON manifest_layer (layer_id);",

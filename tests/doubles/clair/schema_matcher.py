@@ -51,6 +51,7 @@ CREATE TABLE update_operation (
     kind        text
 );
 CREATE INDEX uo_updater_idx ON update_operation (updater);
+CREATE INDEX update_operation_updater_idx ON update_operation (updater);
 CREATE INDEX update_operation_kind_idx ON update_operation (kind);
 CREATE TYPE versionrange AS RANGE (SUBTYPE = integer[10]);
 CREATE TABLE vuln (
@@ -62,7 +63,10 @@ CREATE TABLE vuln (
     version_kind     text,
     UNIQUE (hash_kind, hash)
 );
-CREATE INDEX vuln_lookup_idx ON vuln (package_name, dist_id, dist_name, dist_pretty_name, dist_version, dist_version_id);
+CREATE INDEX vuln_lookup_idx ON vuln (
+    package_name, dist_id, dist_name, dist_pretty_name, dist_version, dist_version_id, package_module,
+    dist_version_code_name, repo_name, dist_arch, dist_cpe, repo_key, repo_uri
+);
 CREATE INDEX vuln_updater_idx ON vuln (updater);
 CREATE TABLE uo_vuln (
     uo   bigint REFERENCES update_operation (id) ON DELETE CASCADE,
@@ -70,6 +74,7 @@ CREATE TABLE uo_vuln (
     PRIMARY KEY (uo, vuln)
 );
 CREATE INDEX uo_vuln_vuln_idx ON uo_vuln (vuln);
+CREATE INDEX uo_vuln_uo_idx ON uo_vuln (uo);
 CREATE TABLE enrichment (id bigserial PRIMARY KEY, hash_kind text, hash bytea, updater text, tags text[], data jsonb);
 CREATE UNIQUE INDEX enrichment_hash_kind_hash_idx ON enrichment (hash_kind, hash);
 CREATE INDEX enrichment_tags_idx ON enrichment USING gin (tags);

@@ -64,7 +64,9 @@ class World:
     def set(self, **content: Any) -> None:
         """Change what is the case."""
         self._state.update(content)
-        (self.folder / "state.json").write_text(json.dumps(self._state), encoding="utf-8")
+        written = self.folder / "state.new"
+        written.write_text(json.dumps(self._state), encoding="utf-8")
+        written.replace(self.folder / "state.json")  # in one step: a program may be reading it
 
     def clairctl(self, *lines: str, output: bytes = ZSTD, **content: Any) -> None:
         """Let clairctl say these lines."""

@@ -40,16 +40,25 @@ def test_fresh_feeds_are_complete_at_once(run: Run) -> None:
     ]
 
 
-def later(seconds: float, change: Callable[[], None]) -> None:
-    """Change the world in a while."""
-    timer = threading.Timer(seconds, change)
-    timer.daemon = True
-    timer.start()
+def once_asked(world: World, change: Callable[[], None], times: int = 1) -> None:
+    """Change the world as soon as the database was asked so many times: at the second, the first was answered."""
+
+    def watch() -> None:
+        limit = time.monotonic() + 30
+        while sum("exec" in call for call in world.calls) < times and time.monotonic() < limit:
+            time.sleep(0.01)
+        change()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def test_each_family_is_told_when_it_is_loaded(run: Run, world: World) -> None:
     world.set(rows=[row("debian/updater")], log=[log_line("running updaters", total=4)])
-    later(1.5, lambda: world.set(rows=rows(), log=[log_line("running updaters", total=4), log_line("GC started")]))
+    once_asked(
+        world,
+        lambda: world.set(rows=rows(), log=[log_line("running updaters", total=4), log_line("GC started")]),
+        times=2,
+    )
 
     outcome = run("wait", "--timeout", "60")
 
@@ -175,7 +184,7 @@ def test_a_database_that_comes_up_late_is_waited_for(run: Run, world: World) -> 
         world._state.pop("complaint")
         world.set()
 
-    later(0.7, repair)
+    once_asked(world, repair)
 
     assert run("wait", "--timeout", "60").code == 0
 

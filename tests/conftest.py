@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ settings.load_profile("project")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --update-golden, which writes the golden trees anew instead of comparing."""
     parser.addoption("--update-golden", action="store_true", help="write tests/render/golden anew, for review")
+
+
+# A shell that runs the tests in the background ignores Ctrl-C for them, and every program they start would inherit that: the
+# tests that send it could not see it work.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

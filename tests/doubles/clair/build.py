@@ -7,6 +7,7 @@ Environment: DOCKER replaces `docker`. Needs the images that tests/doubles/image
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import platform
@@ -16,6 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .releases import RELEASES, Release
@@ -85,21 +88,21 @@ class BuildError(Exception):
     """The image could not be made; the text is one sentence."""
 
 
-def build(release: str, architecture: str = HOST_ARCHITECTURE) -> str:
-    """Make the image of a release unless it is there and current; return its name.
+def build(release: str, architecture: str = HOST_ARCHITECTURE, name: str = "") -> str:
+    """Make the image of a release unless it is there and current; return its name, which is Clair's unless another is asked for.
 
     An image of another architecture than this machine's is the same one with the other architecture written on it: enough for
     whatever only looks at images. Raises BuildError.
     """
-    name = f"{IMAGE}:{release.removeprefix('v')}"
+    name = name or f"{IMAGE}:{release.removeprefix('v')}"
     facts = RELEASES.get(release.removeprefix("v"))
     if facts is None:
         raise BuildError(f"there is no double of Clair {release}")
     digest = _digest(facts, architecture)
-    if _label(name, DIGEST_LABEL) == digest:
-        return name
-    base = _ensure_base()
-    with tempfile.TemporaryDirectory() as folder:
+    with _one_at_a_time(), tempfile.TemporaryDirectory() as folder:
+        if _label(name, DIGEST_LABEL) == digest:
+            return name
+        base = _ensure_base()
         context = Path(folder)
         _fill(context, facts)
         flags = [] if architecture == HOST_ARCHITECTURE else ["--platform", f"linux/{architecture}"]
@@ -119,6 +122,14 @@ def build(release: str, architecture: str = HOST_ARCHITECTURE) -> str:
         else:
             _docker("build", "--quiet", "--tag", name, str(context))
     return name
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keep two test runs on one machine from building the same image."""
+    with (Path(tempfile.gettempdir()) / f"clair-double-build-{os.getuid()}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _folder(release: Release) -> str:

@@ -71,7 +71,7 @@ class NotifierStore:
             "SELECT body FROM notification_body WHERE notification_id = $1::uuid AND id > $2::uuid ORDER BY id LIMIT $3::int",
             [identifier, after, size + 1],
         )
-        bodies = [json.loads(row[0]) for row in rows[:size]]
+        bodies = [_ordered(json.loads(row[0])) for row in rows[:size]]
         return bodies, bodies[-1]["id"] if len(rows) > size else None
 
     def collect(self) -> None:
@@ -79,3 +79,18 @@ class NotifierStore:
         self._database.query(
             "DELETE FROM notification USING receipt WHERE notification.id = receipt.notification_id AND status = 'deleted'"
         )
+
+
+_ORDER = (
+    "id", "did", "manifest", "reason", "vulnerability", "name", "description", "package", "distribution", "repo", "severity",
+    "fixed_in_version", "links", "version", "version_code_name", "kind", "source", "normalized_version", "module", "version_id",
+    "arch", "cpe", "pretty_name",
+)  # fmt: skip
+
+
+def _ordered(value: Any) -> Any:
+    """Write the keys in the order of Clair's types; jsonb has its own."""
+    if not isinstance(value, dict):
+        return value
+    known = {name: place for place, name in enumerate(_ORDER)}
+    return {name: _ordered(value[name]) for name in sorted(value, key=lambda name: known.get(name, len(known)))}

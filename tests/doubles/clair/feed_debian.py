@@ -14,7 +14,8 @@ from .layer_scanners import debian_distribution
 from .oval import read_dpkg_definitions
 from .releases import Release
 
-_MIRROR = "https://deb.debian.org/"
+# The original goes to the public mirror of Debian by default; the double reaches only what its configuration names.
+_MIRROR = "https://debian-mirror.invalid/"
 _ARCHIVE = "http://archive.debian.org/"
 _TRACKER = "https://security-tracker.debian.org/tracker/data/json"
 _OVAL = "https://www.debian.org/security/oval/"

@@ -50,7 +50,7 @@ DISTRIBUTIONS: dict[str, dict[str, str]] = {
     "fedora": {"did": "fedora", "name": "Fedora Linux", "version": "40", "version_id": "40"},
 }
 REPOSITORIES: dict[str, dict[str, str]] = {
-    "pypi": {"name": "pypi", "uri": "https://pypi.org/simple"},
+    "pypi": {"name": "pypi", "uri": "https://pypi.example/simple"},
     "npm": {"name": "npm", "uri": "https://www.npmjs.com/"},
     "cpe": {"name": "cpe:/o:redhat:enterprise_linux:9::baseos", "key": "rhel-cpe-repository"},
     "rhcc": {"name": "Red Hat Container Catalog", "key": "rhcc-container-repository"},

@@ -16,7 +16,7 @@ from .releases import Release
 
 # The original goes to the public mirror of Debian by default; the double reaches only what its configuration names.
 _MIRROR = "https://debian-mirror.invalid/"
-_ARCHIVE = "http://archive.debian.org/"
+_ARCHIVE = "http://debian-archive.invalid/"
 _TRACKER = "https://security-tracker.debian.org/tracker/data/json"
 _OVAL = "https://www.debian.org/security/oval/"
 _LINK = re.compile(r'href="([^"]+)"')

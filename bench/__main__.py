@@ -21,11 +21,15 @@ __all__ = ["PARTS", "main"]
 # Name on the command line, module, whether it needs Docker.
 PARTS = {
     "render": ("rendering", False),
+    "update": ("updating", False),
     "help": ("startup", False),
     "up": ("starting", True),
+    "upgrade": ("upgrading", True),
+    "backup": ("backup", True),
     "scan": ("scanning", True),
     "fleet": ("fleet", True),
     "feeds": ("ledger", True),
+    "receive": ("receiving", False),
     "memory": ("memory", False),
     "fleet-memory": ("fleet_memory", False),
     "tests": ("testing", False),

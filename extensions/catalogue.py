@@ -90,6 +90,22 @@ class Catalogue:
         entry: Mapping[str, Any] = self.clair["releases"][version]
         return entry
 
+    def release_number(self, version: str) -> int:
+        """Return a number that grows with the release, whatever releases the catalogue holds: 4.9.0 gives 4009000."""
+        major, minor, patch = version_key(version)
+        return (major * 1000 + minor) * 1000 + patch
+
+    def upgrade_steps(self, version: str) -> dict[str, Any]:
+        """Return what an upgrade to this release may have to do beside migrations: admin steps before and after, repairs."""
+        release = self.release(version)
+        steps = self.clair["admin_steps"]
+        admin = {
+            when: [{"version": name, **steps[when][name]} for name in release["admin"][when]]
+            for when in ("pre", "post")
+        }
+        repairs = [step for step in self.clair["repairs"] if release["schema"][step["service"]] >= step["schema"]]
+        return {"admin": admin, "repairs": repairs}
+
     def refusal_reason(self, version: str) -> str | None:
         """Return why a version that is no supported release is refused, or None if nothing is known of it."""
         for entry in self.clair["refused"]:

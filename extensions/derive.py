@@ -61,6 +61,7 @@ def derive(answers: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
         "issuers": issuers,
         "notifier": _notifier(answers, release, edge),
         "proxy": _proxy(answers, services),
+        "backup": {"keep": answers["backup_keep"]},
         "trace": _trace(answers),
         "size": _size(answers, catalogue, services),
         "roles": [*database["connection_strings"], LEDGER_ROLE],
@@ -132,7 +133,7 @@ def _networks(name: str, answers: Mapping[str, Any]) -> list[str]:
     }
     networks = {
         "clair-database": ["database"],
-        "receiver": ["notifications"],
+        "receiver": ["notifications", "egress"],  # sends on to targets outside
         "traefik": ["edge", "clair"],
     }.get(name, ["clair"] if external else ["clair", "database"])
     if name == "notifier" and answers["notifier_delivery"] == "bundled":
@@ -266,6 +267,8 @@ def _notifier(answers: Mapping[str, Any], release: Mapping[str, Any], edge: Mapp
         "callback": (inside if bundled else edge["url"]) + "/notifier/api/v1/notification/",
         "poll_interval": release["notifier_intervals"]["poll"],
         "delivery_interval": release["notifier_intervals"]["delivery"],
+        "shortest_seconds": release["notifier_intervals"]["shortest_seconds"],
+        "stomp_virtual_host": release["stomp_virtual_host"],
     }
 
 
@@ -290,6 +293,8 @@ def _proxy(answers: Mapping[str, Any], services: Mapping[str, Any]) -> dict[str,
         goes_out.append("matcher")
     if answers["notifier_delivery"] == "webhook":
         goes_out.append("notifier")
+    if answers["notifier_delivery"] == "bundled":
+        goes_out.append("receiver")
     if answers["edge_tls"] == "acme":
         goes_out.append("traefik")
     return {"url": url, "exceptions": list(dict.fromkeys(exceptions)), "services": goes_out if url else []}
@@ -355,14 +360,18 @@ def _commands(answers: Mapping[str, Any], values: Mapping[str, Any], catalogue: 
             "os_package_databases": feeds["os_package_databases"],
         },
         "auth": {"issuers": values["issuers"], "client_issuer": "clairctl"},
+        "backup": values["backup"],
         "quay_enabled": answers["quay_enabled"],
         "notifier_delivery": answers["notifier_delivery"],
+        "notifier": {key: values["notifier"][key] for key in ("target", "shortest_seconds")},
         "proxy": values["proxy"],
         "release": {
             "drop_ins": release["drop_ins"],
             "strict": release["strict_config"],
             "stop_signal": release["stop_signal"],
+            "number": catalogue.release_number(release["version"]),
             "schema": release["schema"],
+            **catalogue.upgrade_steps(release["version"]),
             "clairctl_check_config": release["check_config"],
             "keys": {name: catalogue.keys_of(release["version"], name) for name in present},
             "free_form": list(catalogue.config_keys["free_form"]),

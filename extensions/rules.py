@@ -24,6 +24,7 @@ NAME_LENGTH = 40  # leaves room for the longest suffix below the 63 characters o
 REPLICAS = range(1, 17)
 PORTS = range(1, 65536)
 RETENTION = range(2, 101)  # claircore keeps an update operation to compare the next one with
+BACKUPS = range(1, 1001)
 ACME_PORT = 443  # TLS-ALPN-01 is validated on port 443 (RFC 8737)
 
 HOST_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -80,13 +81,21 @@ def architecture(value: str, answers: Answers, catalogue: Catalogue) -> str | No
     release = release_of(answers["clair_version"], catalogue)
     platforms = catalogue.release(release)["platforms"]
     if value not in platforms:
-        since = next((known for known in catalogue.releases if value in catalogue.release(known)["platforms"]), None)
-        newer = f" or clair_version {since} or newer" if since else ""
-        return f"has no image of Clair {release}: choose {', '.join(platforms)}{newer}."
+        return f"has no image of Clair {release}: choose {', '.join(platforms)}{_other_release(value, catalogue)}."
     for name, component in catalogue.components.items():
         if value not in component["platforms"]:
             return f"has no image of {name}: choose {', '.join(component['platforms'])}."
     return None
+
+
+def _other_release(architecture: str, catalogue: Catalogue) -> str:
+    """Return which releases have an image for this architecture, as the end of a way out; empty if none has."""
+    having = [known for known in catalogue.releases if architecture in catalogue.release(known)["platforms"]]
+    if not having:
+        return ""
+    if having[-1] == catalogue.newest:
+        return f" or clair_version {having[0]} or newer"
+    return f" or clair_version {having[0]}" + (f" to {having[-1]}" if len(having) > 1 else "")
 
 
 def image_mirror(value: str, answers: Answers, catalogue: Catalogue) -> str | None:
@@ -192,6 +201,11 @@ def updater_families(value: list[str], answers: Answers, catalogue: Catalogue) -
 def update_retention(value: int, answers: Answers, catalogue: Catalogue) -> str | None:
     """Update operations that the matcher keeps per updater."""
     return None if value in RETENTION else f"is out of range: choose {RETENTION[0]} to {RETENTION[-1]}."
+
+
+def backup_keep(value: int, answers: Answers, catalogue: Catalogue) -> str | None:
+    """Backups that stay after a new one."""
+    return None if value in BACKUPS else f"is out of range: choose {BACKUPS[0]} to {BACKUPS[-1]}."
 
 
 def notifier_target(value: str, answers: Answers, catalogue: Catalogue) -> str | None:
@@ -319,5 +333,6 @@ RULES: Mapping[str, Rule] = {
     "auth_issuers": auth_issuers,
     "proxy_url": proxy_url,
     "proxy_exceptions": proxy_exceptions,
+    "backup_keep": backup_keep,
     "tracing_endpoint": tracing_endpoint,
 }

@@ -14,8 +14,26 @@ if sys.version_info < (3, 9):
     )
     sys.exit(2)
 
-from .commands import COMMANDS, help_text
-from .errors import UNDECIDED, USAGE, Problem
+
+def unreadable(error: SyntaxError) -> "tuple[str, str]":
+    """Return sentence and hint for a module of ours in which an update left conflict markers.
+
+    Everything else would have failed its tests. The hint takes the template's module, whole.
+    """
+    place = "ops/" + (error.filename or "").replace(os.sep, "/").rpartition("/ops/")[2]
+    return (
+        f"command unreadable, {place}:{error.lineno}: {error.msg}",
+        f"git diff -- {place}; git checkout --theirs -- {place}",
+    )
+
+
+try:
+    from .commands import COMMANDS, help_text
+    from .errors import UNDECIDED, USAGE, Problem
+except SyntaxError as _error:
+    # These two are what a Problem and its exit code would come from.
+    sys.stderr.write("%s\nHINT: %s\n" % unreadable(_error))
+    sys.exit(2)
 
 
 def report(problem: Problem) -> int:
@@ -67,10 +85,7 @@ def main(argv: "list[str]") -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNDECIDED
     except SyntaxError as error:
-        # An update left conflict markers in a module of ours; everything else would have failed its tests.
-        place = f"ops/{(error.filename or '').rpartition('/')[2]}:{error.lineno}"
-        sentence = f"command unreadable, {place}: {error.msg}"
-        return report(Problem(sentence, "git diff --check; git checkout -- ops"))
+        return report(Problem(*unreadable(error)))
     except Exception as error:
         if os.environ.get("CLAIR_DEBUG") == "1":
             raise

@@ -18,6 +18,9 @@ from .build_parts import PARTS, Tree, build_parts, top_files
 from .settings import Deployment
 from .write_files import make_folder, read_tree, write_file, write_tree
 
+# The volume that holds the data, where a database-upgrade has made a new one (change/upgrade_database.py). No rendered file
+# names it, so it stays whatever is rendered.
+DATABASE_VOLUME = "database-volume"
 DIGEST_LABEL = "clair.config-digest"
 # Which parts a change of which recreates a container. Not clair-database: PostgreSQL reads its part only when it makes a
 # new data folder, so a new superuser password must not restart it.
@@ -28,12 +31,15 @@ _MOUNTS = {
     "traefik": ("traefik",),
     "receiver": ("receiver",),
 }
+# Part: a file that a change writes into the applied folder (change/freeze_edge.py); it is no part of what is rendered.
+_IN_PLACE = {"traefik": "dynamic/maintenance.yaml"}
 
 
-def overlay(deployment: Deployment, parts: Dict[str, Tree]) -> Dict[str, Any]:
+def overlay(deployment: Deployment, parts: Dict[str, Tree], volume: str = "") -> Dict[str, Any]:
     """Return the Compose file that makes Compose recreate exactly the containers whose parts changed.
 
-    It also carries the proxy's URL where that is a secret, because Clair takes a proxy from its environment only.
+    It also carries the proxy's URL where that is a secret, because Clair takes a proxy from its environment only, and the
+    name of the volume that holds the data where that is not Compose's own for `database`.
     """
     services: Dict[str, Any] = {}
     for name in deployment.facts["services"]:
@@ -50,7 +56,8 @@ def overlay(deployment: Deployment, parts: Dict[str, Tree]) -> Dict[str, Any]:
         # clairctl goes out for `feeds-export`.
         for name in [*(proxy.get("services") or ["indexer", "matcher"]), "clairctl"]:
             services.setdefault(name, {})["environment"] = variables
-    return {"services": services}
+    volumes = {"volumes": {"database": {"name": volume}}} if volume and deployment.bundled_database else {}
+    return {"services": services, **volumes}
 
 
 def _folder_number(deployment: Deployment, part: str) -> str:
@@ -62,6 +69,13 @@ def _folder_number(deployment: Deployment, part: str) -> str:
         return str((deployment.applied / part).stat().st_ino)
     except FileNotFoundError:
         return "none"
+
+
+def applied_tree(deployment: Deployment, part: str) -> Tree:
+    """Return the files of an applied part, without what a change under way has put beside them."""
+    tree = read_tree(deployment.applied / part)
+    tree.pop(_IN_PLACE.get(part, ""), None)
+    return tree
 
 
 def digest(trees: Iterable[Tree]) -> str:
@@ -93,17 +107,20 @@ def swap_in(deployment: Deployment, parts: Dict[str, Tree], top: Tree) -> List[s
     make_folder(applied, 0o755)
     _finish_interrupted(deployment)
     changed = [
-        name for name, tree in parts.items() if not (applied / name).is_dir() or read_tree(applied / name) != tree
+        name for name, tree in parts.items() if not (applied / name).is_dir() or applied_tree(deployment, name) != tree
     ]
     for name in changed:
-        write_tree(state / "applied.new" / name, parts[name])
+        write_tree(state / "applied.new" / name, {**parts[name], **_in_place(deployment, name)})
     for name in changed:
         if (applied / name).is_dir():
             make_folder(state / "applied.old", 0o755)
             (applied / name).rename(state / "applied.old" / f"{name}.{time.time_ns()}")
         (state / "applied.new" / name).rename(applied / name)
-    everything = {name: parts[name] if name in parts else read_tree(applied / name) for name in PARTS}
-    top = {**top, "overlay.json": json.dumps(overlay(deployment, everything), indent=1, sort_keys=True).encode()}
+    everything = {name: parts[name] if name in parts else applied_tree(deployment, name) for name in PARTS}
+    kept = applied / DATABASE_VOLUME
+    volume = top.get(DATABASE_VOLUME, kept.read_bytes() if kept.is_file() else b"").decode().strip()
+    content = json.dumps(overlay(deployment, everything, volume), indent=1, sort_keys=True)
+    top = {**top, "overlay.json": content.encode()}
     for name in sorted(top, key=lambda name: name == "deployment.json"):
         path = applied / name
         if not path.is_file() or path.read_bytes() != top[name]:
@@ -119,6 +136,13 @@ def swap_in(deployment: Deployment, parts: Dict[str, Tree], top: Tree) -> List[s
 def drop_old_parts(deployment: Deployment) -> None:
     """Delete the folders that containers mounted before they were recreated."""
     shutil.rmtree(deployment.state / "applied.old", ignore_errors=True)
+
+
+def _in_place(deployment: Deployment, part: str) -> Tree:
+    """Return what a change under way has put into a part: an edge that is closed to writes stays closed in a new folder."""
+    name = _IN_PLACE.get(part, "")
+    path = deployment.applied / part / name
+    return {name: path.read_bytes()} if name and path.is_file() else {}
 
 
 def _finish_interrupted(deployment: Deployment) -> None:

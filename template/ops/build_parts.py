@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 from pathlib import Path
 from typing import Any, Dict, Iterable, Sequence
@@ -15,13 +16,14 @@ from typing import Any, Dict, Iterable, Sequence
 from .create_secrets import database_roles
 from .errors import Problem
 from .merge_config import config_folder, drop_ins, merge, merged_config, read_config
+from .read_target import secret_target
 from .settings import Deployment
 from .write_files import read_tree
 
 CLAIR_SERVICES = ("indexer", "matcher", "notifier")
 PARTS = ("database", *CLAIR_SERVICES, "ca", "traefik", "receiver", "tools")
 # Read after the operator's drop-ins, so that no drop-in takes the key away.
-_PSK_DROP_IN = "config.yaml.d/zz-psk.yaml"
+PSK_DROP_IN = "config.yaml.d/zz-psk.yaml"
 
 Tree = Dict[str, bytes]
 
@@ -61,6 +63,10 @@ def top_files(deployment: Deployment) -> Tree:
     override = deployment.root / "compose.override.yaml"
     if override.is_file():
         tree["compose.override.yaml"] = override.read_bytes()
+    answers = deployment.root / ".copier-answers.yml"
+    if answers.is_file():
+        # For the backups: the answers that what is applied was rendered from.
+        tree["copier-answers.yml"] = answers.read_bytes()
     return tree
 
 
@@ -82,14 +88,8 @@ def _json(document: Any) -> bytes:
 def _secret_settings(deployment: Deployment, service: str) -> Dict[str, Any]:
     """Return what the rendered config leaves out because it is secret: the key, and a delivery's URL with a password."""
     settings: Dict[str, Any] = {"auth": {"psk": {"key": deployment.secret("psk")}}}
-    delivery = deployment.facts.get("notifier_delivery")
-    if (
-        service == "notifier"
-        and delivery in ("webhook", "amqp", "stomp")
-        and (deployment.secrets / "notifier-target").is_file()
-    ):
-        target = deployment.secret("notifier-target")
-        settings["notifier"] = {delivery: {"target": target} if delivery == "webhook" else {"uris": [target]}}
+    if service == "notifier" and (target := secret_target(deployment)):
+        settings["notifier"] = target
     return settings
 
 
@@ -100,7 +100,7 @@ def _clair_part(deployment: Deployment, service: str) -> Tree:
     settings = _secret_settings(deployment, service)
     if deployment.facts["release"]["drop_ins"]:
         tree.update({f"config.yaml.d/{path.name}": path.read_bytes() for path in drop_ins(deployment, service)})
-        tree[_PSK_DROP_IN] = _json(settings)
+        tree[PSK_DROP_IN] = _json(settings)
     else:
         # Clair <= 4.6 reads the main file only.
         tree["config.yaml"] = _json(merge(read_config(deployment, folder / "config.yaml"), settings))
@@ -117,9 +117,22 @@ def _traefik_part(deployment: Deployment) -> Tree:
 
 def _receiver_part(deployment: Deployment) -> Tree:
     tree = _files(deployment.root / "config" / "receiver")
-    tree["receiver.py"] = (deployment.root / "ops" / "receiver.py").read_bytes()
+    for path in sorted((deployment.root / "ops" / "receiving").glob("*.py")):
+        tree[f"receiver/{path.name}"] = path.read_bytes()
     tree["psk"] = deployment.secret("psk").encode()
+    for name in _named_secrets(tree.get("settings.toml", b"").decode(errors="replace")):
+        tree[f"secrets/{name}"] = deployment.secret(name).encode()
+    own = _files(deployment.root / "config" / "ca")
+    if own:
+        tree["ca.pem"] = b"\n".join(own.values()) + b"\n"
     return tree
+
+
+def _named_secrets(settings: str) -> Sequence[str]:
+    """Return the files that settings.toml names; the receiver says what else is wrong with it (Python 3.9 reads no TOML)."""
+    named = re.findall(r"""^\s*(?:url|key|password)_file\s*=\s*["']([^"'\n]+)["']""", settings, re.MULTILINE)
+    plain = {name[len("secrets/") :] if name.startswith("secrets/") else name for name in named}
+    return sorted(name for name in plain if "/" not in name and not name.startswith("."))
 
 
 def _tools_part(deployment: Deployment) -> Tree:

@@ -39,7 +39,18 @@ def require(deployment: Deployment, allow_small: bool = False, without: Collecti
 
     Raises Problem (the finding's code, 1 for several) if one of them stops it.
     """
-    findings = all_findings(deployment, allow_small=allow_small, without=without)
+    _stop(deployment, all_findings(deployment, allow_small=allow_small, without=without))
+
+
+def require_merged(deployment: Deployment) -> None:
+    """Refuse what an update of the template could not merge, before anything else is looked at; asks no Docker.
+
+    Raises Problem (1).
+    """
+    _stop(deployment, check_files.update_findings(deployment))
+
+
+def _stop(deployment: Deployment, findings: List[Finding]) -> None:
     stopping = failures(findings)
     if len(stopping) == 1:
         show([finding for finding in findings if finding.warning])

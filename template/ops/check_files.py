@@ -25,6 +25,7 @@ from .create_secrets import missing, missing_problem, password_names
 from .errors import Problem
 from .findings import Finding, from_problem
 from .merge_config import config_folder, merged_config, read_config
+from .read_target import secret_target
 from .role_passwords import password_problem
 from .settings import Deployment
 
@@ -62,6 +63,10 @@ def _service_findings(deployment: Deployment, service: str) -> List[Finding]:
     readable = True
     for path in files:
         where = path.relative_to(deployment.root).as_posix()
+        if path.is_file() and conflict_line(path.read_bytes()):
+            # What `update_findings` says.
+            readable = False
+            continue
         try:
             document = read_config(deployment, path)
         except Problem as problem:
@@ -145,6 +150,10 @@ def secret_findings(deployment: Deployment) -> List[Finding]:
                     f"secret weak, secrets/psk: shorter than {_PSK_BYTES} bytes", "./clair secrets rotate psk", True
                 )
             )
+    try:
+        secret_target(deployment)
+    except Problem as problem:
+        findings.append(from_problem(problem))
     folder = deployment.secrets
     if folder.is_dir() and stat.S_IMODE(folder.stat().st_mode) & 0o077:
         findings.append(

@@ -44,6 +44,34 @@ GROUPS = (
         ),
     ),
     (
+        "Notifications",
+        (
+            (
+                "notifications",
+                "show_notifications",
+                "main",
+                "list what the receiver got; `retry [ID]` sends dead letters again",
+            ),
+            ("notify-test", "send_notification", "main", "send one notification through the whole path"),
+        ),
+    ),
+    (
+        "Change",
+        (
+            ("backup", "change.backup_database", "main", "dump the databases, read the dump back, keep the newest"),
+            ("restore", "change.restore_database", "main", "bring a backup's databases back (--confirm NAME)"),
+            ("restore-test", "change.prove_backup", "main", "prove a backup in a scratch database"),
+            (
+                "upgrade",
+                "change.upgrade_release",
+                "main",
+                "change the Clair release, after `copier update`; --plan only shows how",
+            ),
+            ("rollback", "change.rollback_release", "main", "go back from an upgrade, finished or not"),
+            ("database-upgrade", "change.upgrade_database", "main", "change the PostgreSQL major, into a new volume"),
+        ),
+    ),
+    (
         "Operate",
         (
             ("images", "list_images", "main", "list every image"),
@@ -61,7 +89,7 @@ def help_text() -> str:
     lines = ["usage: ./clair COMMAND [OPTIONS]", ""]
     for title, rows in GROUPS:
         lines.append(title)
-        lines.extend(f"  {name:<12} {text}" for name, _, _, text in rows)
+        lines.extend(f"  {name:<16} {text}" for name, _, _, text in rows)
         lines.append("")
     lines.append("./clair COMMAND --help lists its options.")
     lines.append(

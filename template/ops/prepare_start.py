@@ -6,6 +6,7 @@ from typing import Dict, List, Sequence, Tuple
 
 from .apply_state import apply_state
 from .build_parts import PARTS
+from .change.track_change import refuse_unfinished
 from .check_deployment import require
 from .create_secrets import create_missing
 from .errors import USAGE, Problem
@@ -39,9 +40,10 @@ def prepare(
 ) -> List[str]:
     """Make everything ready for a start; the lock must be held. Return the names of the parts that changed.
 
-    Raises Problem: another release holds the data, a secret cannot be used, or an external database must learn a password,
-    whose SQL is then printed (2); a check failed (1); an image cannot be had (3).
+    Raises Problem: a change is unfinished, another release holds the data, a secret cannot be used, or an external database
+    must learn a password, whose SQL is then printed (2); a check failed (1); an image cannot be had (3).
     """
+    refuse_unfinished(deployment)
     refuse_change(deployment)
     created, _ = create_missing(deployment)
     for name in created:

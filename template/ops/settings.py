@@ -87,5 +87,5 @@ def load_deployment(root: Path = ROOT, applied: bool = True) -> Deployment:
     except (OSError, ValueError) as error:
         raise Problem(
             f"settings unreadable, {path.relative_to(root)}: {error}",
-            "git diff --check; git checkout -- ops/deployment.json",
+            "git diff -- ops/deployment.json; git checkout --theirs -- ops/deployment.json",
         ) from error

@@ -10,11 +10,11 @@ import re
 from difflib import unified_diff
 from typing import Dict, List
 
+from .apply_state import applied_tree
 from .build_parts import PARTS, build_parts, top_files
 from .errors import NO
 from .read_arguments import Parser
 from .settings import Deployment, load_deployment
-from .write_files import read_tree
 
 _SECRET_FILES = ("pgpass", "superuser-password", "psk", "tls.key", "zz-psk.yaml")
 _MASK = "<secret>"
@@ -35,7 +35,7 @@ def differences(deployment: Deployment) -> List[str]:
     if override.is_file():
         before[override.name] = override.read_bytes()
     for part in PARTS:
-        before.update({f"{part}/{name}": content for name, content in read_tree(deployment.applied / part).items()})
+        before.update({f"{part}/{name}": content for name, content in applied_tree(deployment, part).items()})
     for part, tree in build_parts(deployment).items():
         after.update({f"{part}/{name}": content for name, content in tree.items()})
     lines: List[str] = []
@@ -48,7 +48,7 @@ def file_difference(name: str, before: "bytes | None", after: "bytes | None") ->
     """Return the diff of one file; None stands for a file that is not there."""
     if before == after:
         return []
-    if name.rpartition("/")[2] in _SECRET_FILES:
+    if name.rpartition("/")[2] in _SECRET_FILES or name.startswith("receiver/secrets/"):
         change = "new" if before is None else "removed" if after is None else "changed"
         return [f"secret {change}: {name}"]
     try:

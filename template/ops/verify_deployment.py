@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 
 from . import engine
+from .change.read_backup import newest_backup
 from .errors import NO, UNDECIDED, Problem
 from .match_updaters import read_feeds
 from .open_connection import Deadline
@@ -21,12 +23,14 @@ from .read_ledger import LedgerSession
 from .run_parallel import run_parallel
 from .settings import Deployment, load_deployment
 from .show_activity import Activity
-from .verify_edge import FAILED, OK, PROBES, UNKNOWN, Check, edge_checks
+from .verify_edge import FAILED, OK, PROBES, UNKNOWN, WARNING, Check, edge_checks
 from .verify_feeds import feed_checks
-from .watch_start import Container, containers
+from .watch_start import Container, containers, works
 from .write_output import write_output
 
 TIMEOUT_SECONDS = 60.0
+# A daily backup that failed once is no news; twice is.
+BACKUP_WARNING_HOURS = 48
 THREADS = 8
 # Only shell builtins, which every release's image has: the status word of the answer to GET /readyz.
 READY = "exec 3<>/dev/tcp/127.0.0.1/8089 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r -t 10 _ code _ <&3 && echo $code"
@@ -45,7 +49,10 @@ def container_checks(deployment: Deployment, found: Sequence[Container]) -> list
     checks = []
     for service, settings in deployment.facts["services"].items():
         own = [container for container in found if container.service == service]
-        healthy = sum(container.health == "healthy" for container in own)
+        # Right after a start Docker has not asked yet.
+        healthy = sum(
+            works(container) if container.health == "starting" else container.health == "healthy" for container in own
+        )
         wanted = int(settings.get("replicas", 1))
         told = ", ".join(f"{container.name} {container.health}" for container in own) or "no container"
         hint = "" if healthy >= wanted else f"./clair logs {service}" if own else "./clair up"
@@ -73,6 +80,22 @@ def volume_checks(deployment: Deployment) -> list[Check]:
     return [Check("volumes", OK, told)] if told else []
 
 
+def backup_checks(deployment: Deployment, now: datetime) -> list[Check]:
+    """Return the age of the newest backup: a deployment without a fresh one works, and is one fault away from losing its data."""
+    name = "last backup"
+    newest = newest_backup(deployment)
+    if newest is None:
+        return [Check(name, WARNING, "none yet", "./clair backup")]
+    try:
+        made_at = datetime.strptime(newest.made_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return [Check(name, WARNING, f"{newest.name} says no time", "./clair backup")]
+    hours = (now - made_at).total_seconds() / 3600
+    if hours > BACKUP_WARNING_HOURS:
+        return [Check(name, WARNING, f"{newest.name}, {hours / 24:.0f} days old", "./clair backup")]
+    return [Check(name, OK, f"{newest.name}, {hours:.0f} hours old")]
+
+
 def all_checks(deployment: Deployment, deadline: Deadline) -> list[Check]:
     """Run every check, many at a time, and return them in the order of the way an image takes."""
     services = [service for service in PROBES if service in deployment.facts["services"]]
@@ -87,6 +110,7 @@ def all_checks(deployment: Deployment, deadline: Deadline) -> list[Check]:
     groups += [lambda call=call: [call()] for call in edge_checks(edge, services, deadline)]  # type: ignore[misc]
     groups.append(lambda: guarded("feed ledger", lambda: _feeds(deployment, deadline)))
     groups.append(lambda: guarded("volumes", lambda: volume_checks(deployment)))
+    groups.append(lambda: guarded("last backup", lambda: backup_checks(deployment, datetime.now(timezone.utc))))
     for group in run_parallel(groups, THREADS):
         checks += group
     return checks

@@ -5,6 +5,7 @@ Compose's own `--wait` sees no container that restarts for ever and does not say
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 import time
@@ -51,6 +52,18 @@ def containers(deployment: Deployment) -> List[Container]:
     result = engine.docker([*words, "--filter", "label=com.docker.compose.oneoff=False"], timeout_seconds=60)
     rows = (line.split("\t") for line in result.stdout.splitlines() if line.count("\t") == 4)
     return [Container(*row) for row in rows]
+
+
+def works(container: Container) -> bool:
+    """Return whether a container's own healthcheck passes now; Docker runs it every 10 seconds only."""
+    if container.state != "running" or container.health == "healthy":
+        return container.state == "running"
+    form = "{{json .Config.Healthcheck.Test}}"
+    test = json.loads(engine.docker(["inspect", "--format", form, container.id], check=False).stdout.strip() or "null")
+    if not test or test[0] not in ("CMD", "CMD-SHELL"):
+        return False
+    words = test[1:] if test[0] == "CMD" else ["sh", "-c", *test[1:]]
+    return engine.docker(["exec", container.id, *words], timeout_seconds=30, check=False).returncode == 0
 
 
 def start(

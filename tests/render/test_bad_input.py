@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.support import facts, repositories
-from tests.support.copier_runs import refusal_of_copy, refusal_of_update
+from tests.support.copier_runs import refusal_of_copy, refusal_of_recorded, refusal_of_update
 
 NEWEST = facts.releases()[-1]
 VERSIONS = f"choose newest or a release from {facts.releases()[0]} to {NEWEST}"
@@ -166,6 +166,7 @@ BAD = [
     ),
     Bad("enrichment_enabled", "perhaps", f"'perhaps' {WORD}"),
     Bad("update_retention", "1", "'1' is out of range: choose 2 to 100."),
+    Bad("backup_keep", "0", "'0' is out of range: choose 1 to 1000."),
     Bad("feeds_offline", "'2'", f"'2' {WORD}"),
     Bad("edge_tls", "maybe", "'maybe' is not supported: choose off, files or acme."),
     Bad(
@@ -300,6 +301,19 @@ def test_bad_answer_that_a_data_file_types_is_refused(template: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("case", list({case.question: case for case in BAD}.values()), ids=case_id)
+def test_bad_answer_that_is_recorded_is_refused(deployed: Path, tmp_path: Path, case: Bad) -> None:
+    project = with_recorded(deployed, case.typed, tmp_path / "project")
+
+    refusal = refusal_of_recorded(project)
+
+    assert refusal == case.sentence_of_typed
+    assert repositories.git(project, "status", "--porcelain", "--ignored") == ""
+
+
+# One of each type: what is refused is decided before `copier update` compares anything.
+@pytest.mark.parametrize(
+    "case", list({facts.questions()[case.question]["type"]: case for case in BAD}.values()), ids=case_id
+)
 def test_bad_answer_that_is_recorded_is_refused_at_update(deployed: Path, tmp_path: Path, case: Bad) -> None:
     project = with_recorded(deployed, case.typed, tmp_path / "project")
 

@@ -18,8 +18,10 @@ ANSWER_FILES = answer_files.names()
 # Long-running services in the order of a request's data, one-shots behind them, each with its keys in one order: a missing key is visible.
 SERVICE_ORDER = ["clair-database", "indexer", "matcher", "notifier", "receiver", "traefik"]
 KEY_ORDER = [
-    *("<<", "image", "container_name", "command", "entrypoint", "user", "restart", "stop_signal", "stop_grace_period"),
+    *("<<", "image", "container_name", "command", "entrypoint", "working_dir", "user", "restart"),
     *(
+        "stop_signal",
+        "stop_grace_period",
         "shm_size",
         "tmpfs",
         "depends_on",
@@ -160,7 +162,7 @@ def test_each_service_is_in_the_networks_it_needs(project: Project) -> None:
         {"clair-database", *project.clair_services} if bundled else set()
     )
     assert members.get("clair-database", {"database"}) == {"database"}
-    assert members.get("receiver", {"notifications"}) == {"notifications"}
+    assert members.get("receiver", {"notifications", "egress"}) == {"notifications", "egress"}
     assert "egress" in members["indexer"]
     assert ("egress" in members["matcher"]) == (not bundled or not project.facts["feeds"]["offline"])
 

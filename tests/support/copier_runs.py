@@ -61,10 +61,26 @@ def refusal_of_copy(template: Path, destination: Path, answers: Mapping[str, Any
     return ""
 
 
-def refusal_of_update(project: Path, answers: Mapping[str, Any] | None = None) -> str:
+def refusal_of_update(project: Path, answers: Mapping[str, Any] | None = None, **options: Any) -> str:
     """Return the sentence with which an update is refused; "" if it goes through."""
     try:
-        update(project, answers)
+        update(project, answers, **options)
+    except UserMessageError as error:
+        return error.message
+    return ""
+
+
+def refusal_of_recorded(project: Path) -> str:
+    """Return the sentence with which a project's recorded answers are refused; "" if they are accepted.
+
+    By `copier recopy`: it reads them as an update does, without the two renders that an update compares.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            copier.run_recopy(
+                project, defaults=True, overwrite=True, unsafe=True, quiet=True, settings=copier.Settings()
+            )
     except UserMessageError as error:
         return error.message
     return ""

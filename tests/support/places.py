@@ -36,6 +36,6 @@ def copy_template(folder: Path, commands: bool = True) -> Path:
         else:
             shutil.copy2(source, folder / part)
     if not commands:
-        for path in (folder / "template" / "ops").glob("*.py"):
+        for path in (folder / "template" / "ops").rglob("*.py"):
             path.unlink()
     return folder

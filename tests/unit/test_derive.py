@@ -217,10 +217,10 @@ def test_services_replicas_and_the_external_database_are_exempt_from_the_proxy()
 @pytest.mark.parametrize(
     ("answers", "services"),
     [
-        ({}, ["indexer", "matcher"]),
-        ({"feeds_offline": True}, ["indexer"]),
+        ({}, ["indexer", "matcher", "receiver"]),
+        ({"feeds_offline": True}, ["indexer", "receiver"]),
         ({"notifier_delivery": "webhook", "notifier_target": "https://hooks"}, ["indexer", "matcher", "notifier"]),
-        ({"edge_tls": "acme", "edge_hostname": "clair.example.com"}, ["indexer", "matcher", "traefik"]),
+        ({"edge_tls": "acme", "edge_hostname": "clair.example.com"}, ["indexer", "matcher", "receiver", "traefik"]),
     ],
     ids=["default", "offline", "webhook", "acme"],
 )

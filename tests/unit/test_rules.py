@@ -45,6 +45,8 @@ ACCEPTED: list[tuple[str, Any, dict[str, Any]]] = [
     ("updater_families", ["osv", "alpine"], {"clair_version": "4.5.0"}),
     ("update_retention", 2, {}),
     ("update_retention", 100, {}),
+    ("backup_keep", 1, {}),
+    ("backup_keep", 1000, {}),
     ("edge_hostname", "clair.example.com", {}),
     ("edge_hostname", "clair", {}),
     ("edge_acme_email", "ops+clair@example.com", {}),
@@ -74,6 +76,7 @@ NO_REGISTRY = (
 )
 REPLICAS = "is out of range: choose 1 to 16."
 RETENTION = "is out of range: choose 2 to 100."
+BACKUPS = "is out of range: choose 1 to 1000."
 HOST = "is no host name: write it like clair.example.com, without scheme, port or path."
 EMAIL = "is no e-mail address: write it like ops@example.com."
 IN_TARGET = "carries a user or a query, and answers are kept in git: leave them out here and put the full URL into secrets/notifier-target."
@@ -232,6 +235,8 @@ REFUSED: list[tuple[str, Any, dict[str, Any], str]] = [
     ("updater_families", [], {}, "is empty, and without a feed no image can be judged: choose at least one family."),
     ("update_retention", 1, {}, RETENTION),
     ("update_retention", 101, {}, RETENTION),
+    ("backup_keep", 0, {}, BACKUPS),
+    ("backup_keep", 1001, {}, BACKUPS),
     ("edge_hostname", "", {}, "is empty: give the name clients use, such as clair.example.com."),
     ("edge_hostname", "https://clair.example.com", {}, HOST),
     ("edge_hostname", "192.0.2.1", {}, HOST),

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import uuid
 from typing import Any, Protocol
-from urllib.parse import urljoin
 
-from . import faults, http_client
+from . import faults
 from .config_loading import Config
+from .delivering import DeliveryFailed, make_deliverer
 from .durations import format_duration
 from .log_lines import log
 from .notifier_store import NotifierStore
 from .postgres_store import ConnectionFailed, Database, DatabaseError
 from .releases import Release
 from .service_clients import IndexerClient, MatcherClient, ServiceProblem, Signer
-from .tokens import INTRASERVICE_ISSUER, NOTIFIER_ISSUER
+from .tokens import INTRASERVICE_ISSUER
 
 _CHUNK = 1000
 _GARBAGE_SECONDS = 3600.0
@@ -35,19 +34,11 @@ class _Indexer(Protocol):
     def affected_manifests(self, vulnerabilities: list[dict[str, Any]]) -> dict[str, Any]: ...
 
 
-class DeliveryFailed(Exception):
-    """The target did not take a notification; the text is the original's."""
-
-
 class Notifier:
     """The notifier's background work."""
 
     def __init__(self, store: NotifierStore, database: Database, config: Config, release: Release) -> None:
-        """Set up poller, processor and deliverer.
-
-        Raises:
-            ValueError: a broker cannot be reached; the original does not start then either.
-        """
+        """Set up poller, processor and deliverer; a broker is only connected to when there is something to deliver."""
         self._store = store
         self._database = database
         self._config = config
@@ -66,13 +57,9 @@ class Notifier:
         log("info", component, "initializing processors", count=2)
         self._poll_seconds = poll / faults.TIME_FACTOR
         self._delivery_seconds = delivery / faults.TIME_FACTOR
-        self._webhook = config.get("notifier.webhook")
-        if self._webhook is not None:
+        if config.get("notifier.webhook") is not None:
             log("info", component, "initializing webhook deliverers", count=2)
-            self._deliverer_name = "webhook"
-        else:
-            self._deliverer_name = "amqp" if config.get("notifier.amqp") is not None else "stomp"
-        self._webhook_signer = Signer(config, release, NOTIFIER_ISSUER)
+        self._deliverer = make_deliverer(config, release)
 
     def start(self) -> None:
         """Poll, deliver and tidy up in the background."""
@@ -82,7 +69,7 @@ class Notifier:
             (self._collect, _GARBAGE_SECONDS),
         ):
             threading.Thread(target=self._repeat, args=(work, seconds), daemon=True).start()
-        log("info", "notifier/Delivery.Deliver", "delivering notifications", deliverer=self._deliverer_name)
+        log("info", "notifier/Delivery.Deliver", "delivering notifications", deliverer=self._deliverer.name)
 
     def stop(self) -> None:
         """End the background work."""
@@ -174,7 +161,7 @@ class Notifier:
                 "info",
                 _DELIVERY,
                 "notification ids in created status",
-                deliverer=self._deliverer_name,
+                deliverer=self._deliverer.name,
                 created=len(created),
             )
         failed = self._store.with_status("delivery_failed")
@@ -183,41 +170,14 @@ class Notifier:
                 if not free:
                     continue
                 try:
-                    self._deliver_one(identifier)
+                    self._deliverer.deliver(identifier)
                 except DeliveryFailed as problem:
                     log("error", "notifier/Delivery.Deliver", "encountered error on tick",
-                        deliverer=self._deliverer_name, error=str(problem))  # fmt: skip
+                        deliverer=self._deliverer.name, error=str(problem))  # fmt: skip
                     return
                 self._store.set_status(identifier, "delivered")
             log("info", "notifier/Delivery.do", "successfully delivered notifications",
-                deliverer=self._deliverer_name, notification_id=identifier)  # fmt: skip
-
-    def _deliver_one(self, identifier: str) -> None:
-        if self._webhook is None:
-            raise DeliveryFailed("failed to deliver notification: the test double does not speak to message brokers")
-        target = self._webhook.get("target", "")
-        callback = urljoin(self._webhook["callback"], identifier)
-        log("info", "notifier/webhook/Deliverer.Deliver", "dispatching webhook", deliverer="webhook",
-            notification_id=identifier, callback=callback, target=target)  # fmt: skip
-        headers: dict[str, str | list[str]] = {
-            "User-Agent": f"clair/{self._release.version}",
-            "Accept-Encoding": "gzip",
-        }
-        if not self._release.since("4.6.0"):
-            headers["User-Agent"] = "Go-http-client/1.1"
-        for name, values in (self._webhook.get("headers") or {}).items():
-            headers[name] = [str(value) for value in values]
-        headers["Content-Type"] = "application/json"
-        headers.update(self._webhook_signer.headers(target))
-        body = json.dumps({"callback": callback, "notification_id": identifier}, separators=(",", ":")).encode()
-        try:
-            with http_client.request("POST", target, headers, iter([body])) as response:
-                status, reason = response.status, response.reason
-                response.read()
-        except (http_client.RequestFailed, OSError) as error:
-            raise DeliveryFailed(f"failed to deliver notification: {error}") from error
-        if status != 200:
-            raise DeliveryFailed(f"failed to deliver notification: code: {status} status {status} {reason}")
+                deliverer=self._deliverer.name, notification_id=identifier)  # fmt: skip
 
 
 def _summary(entry: dict[str, Any]) -> dict[str, Any]:

@@ -37,11 +37,22 @@ import yaml
 
 from extensions.catalogue import version_key
 
-__all__ = ["REGISTRY_IMAGE", "ImageError", "ImageReport", "Recipe", "ensure", "ensure_base", "main", "recipes"]
+__all__ = [
+    "BROKER_IMAGE",
+    "REGISTRY_IMAGE",
+    "ImageError",
+    "ImageReport",
+    "Recipe",
+    "ensure",
+    "ensure_base",
+    "main",
+    "recipes",
+]
 
 STAND_IN_LABEL = "clair-template.stand-in"
 DIGEST_LABEL = "clair-template.stand-in-digest"
 REGISTRY_IMAGE = "docker.io/library/registry:2.8.3"  # the one of components.yaml; a module constant must not read files
+BROKER_IMAGE = "clair-template/rabbitmq:trixie"  # a broker of the tests; no deployment has one
 
 PROBE_SECONDS = 8.0
 PULL_SECONDS = 600.0
@@ -53,7 +64,8 @@ POSTGRES_SUITES = {"15": "bookworm", "17": "trixie", "18": "forky"}
 _HERE = Path(__file__).resolve().parent
 _PROJECT = _HERE.parents[2]
 _DATA = _PROJECT / "extensions" / "data"
-_BASE_IMAGE = "clair-template/debian"
+_OWN = "clair-template/"  # names that no registry has
+_BASE_IMAGE = f"{_OWN}debian"
 _DROPPED_PATHS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
 
 # A mirror that is some weeks behind is good enough for a stand-in; packages are still checked against its signature.
@@ -145,6 +157,18 @@ def recipes() -> list[Recipe]:
     return found
 
 
+def broker_recipe() -> Recipe:
+    """Return the recipe of the message broker, which only the tests that need it make."""
+    return Recipe(
+        name="rabbitmq",
+        reference=BROKER_IMAGE,
+        context="rabbitmq",
+        suite="trixie",
+        version_command=("/bin/sh", "-c", "dpkg-query --show --showformat '${Version}' rabbitmq-server"),
+        nature="Debian's own RabbitMQ {version} with its STOMP plugin; the configuration is ours",
+    )
+
+
 def _postgres_recipe(major: str, reference: str, volume: str) -> Recipe:
     # Up to 17 the volume is the data folder; from 18 on it holds one folder per major.
     data = volume if volume.endswith("/data") else f"{volume}/{major}/docker"
@@ -164,7 +188,7 @@ def ensure(reference: str) -> ImageReport:
 
     `reference` is a full name such as `docker.io/library/postgres:17.10`. Raises ImageError.
     """
-    recipe = next((recipe for recipe in recipes() if recipe.reference == reference), None)
+    recipe = next((recipe for recipe in [*recipes(), broker_recipe()] if recipe.reference == reference), None)
     digest = _recipe_digest(recipe) if recipe else ""
     labels = _local_labels(reference)
     if labels is not None and STAND_IN_LABEL not in labels:
@@ -172,7 +196,7 @@ def ensure(reference: str) -> ImageReport:
     if recipe and labels is not None and labels.get(DIGEST_LABEL) == digest:
         return ImageReport(reference, "stand-in", "present", labels[STAND_IN_LABEL])
     started = time.monotonic()
-    if labels is None and _pull(reference):
+    if labels is None and not reference.startswith(_OWN) and _pull(reference):
         return ImageReport(reference, "real", "pulled", seconds=time.monotonic() - started)
     if reference.rpartition(":")[0] == _read_data("clair.yaml")["image"]:
         return _ensure_clair_double(reference, labels)

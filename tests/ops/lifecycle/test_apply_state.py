@@ -43,9 +43,12 @@ def test_each_service_gets_its_own_part(ready: Clair) -> None:
     folders = sorted(path.name for path in applied.iterdir() if path.is_dir())
     files = sorted(path.name for path in applied.iterdir() if path.is_file())
     assert folders == sorted(PARTS)
-    assert files == ["compose.yaml", "deployment.json", "env", "overlay.json"]
+    assert files == ["compose.yaml", "copier-answers.yml", "deployment.json", "env", "overlay.json"]
     assert sorted(read_tree(applied / "indexer")) == ["config.yaml", "config.yaml.d/zz-psk.yaml", "pgpass"]
-    assert sorted(read_tree(applied / "receiver")) == ["psk", "receiver.py"]
+    receiver = sorted(read_tree(applied / "receiver"))
+    assert receiver[0] == "psk"
+    assert "receiver/__main__.py" in receiver
+    assert all(name.startswith("receiver/") and name.endswith(".py") for name in receiver[1:])
     assert sorted(read_tree(applied / "tools")) == ["ca-bundle.pem", "config.yaml", "pgpass"]
     assert sorted(read_tree(applied / "database")) == ["superuser-password"]
 
@@ -102,23 +105,32 @@ def test_the_certificate_goes_to_the_edge_only(clair_of: Callable[[str], Clair])
 
 
 @pytest.mark.parametrize(
-    ("answers", "settings"),
+    ("answers", "url", "settings"),
     [
-        ("webhook", {"webhook": {"target": "https://user:word@hooks.example/"}}),
-        ("amqp", {"amqp": {"uris": ["https://user:word@hooks.example/"]}}),
-        ("stomp", {"stomp": {"uris": ["https://user:word@hooks.example/"]}}),
+        (
+            "webhook",
+            "https://hooks.example/?token=hunter2",
+            {"webhook": {"target": "https://hooks.example/?token=hunter2"}},
+        ),
+        ("amqp", "amqps://user:hunter2@mq.example/v", {"amqp": {"uris": ["amqps://user:hunter2@mq.example/v"]}}),
+        (
+            "stomp",
+            "stomp://user:hunter2%40@mq.example:61613",
+            {"stomp": {"uris": ["mq.example:61613"], "user": {"login": "user", "passcode": "hunter2@"}}},
+        ),
     ],
+    ids=["webhook", "amqp", "stomp"],
 )
 def test_a_delivery_url_with_a_password_reaches_the_notifier_as_a_secret(
-    clair_of: Callable[[str], Clair], answers: str, settings: dict[str, object]
+    clair_of: Callable[[str], Clair], answers: str, url: str, settings: dict[str, object]
 ) -> None:
     clair = prepared(clair_of(answers))
-    clair.write("secrets/notifier-target", "https://user:word@hooks.example/\n")
+    clair.write("secrets/notifier-target", f"{url}\n")
 
     parts = build_parts(clair.deployment)
 
     assert json.loads(parts["notifier"]["config.yaml.d/zz-psk.yaml"])["notifier"] == settings
-    assert b"word@" not in b"".join(content for name in ("indexer", "matcher") for content in parts[name].values())
+    assert b"hunter2" not in b"".join(content for name in ("indexer", "matcher") for content in parts[name].values())
 
 
 def test_a_proxy_url_with_a_password_reaches_the_containers_by_the_overlay(clair_of: Callable[[str], Clair]) -> None:

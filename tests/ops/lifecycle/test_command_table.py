@@ -83,16 +83,20 @@ def test_conflict_markers_in_the_settings_are_said_with_the_way_out(clair: Clair
 
     assert result.code == 2
     assert result.err.startswith("settings unreadable, ops/deployment.json: ")
-    assert result.err.endswith("HINT: git diff --check; git checkout -- ops/deployment.json\n")
+    assert result.err.endswith("HINT: git diff -- ops/deployment.json; git checkout --theirs -- ops/deployment.json\n")
 
 
-def test_conflict_markers_in_a_command_are_no_traceback(clair: Clair) -> None:
-    clair.write("ops/show_containers.py", "<<<<<<< before updating\nimport os\n")
+@pytest.mark.parametrize(
+    "module", ["ops/show_containers.py", "ops/commands.py", "ops/errors.py"], ids=["its own", "the table", "the errors"]
+)
+def test_conflict_markers_in_a_command_are_no_traceback(clair: Clair, module: str) -> None:
+    clair.write(module, "<<<<<<< before updating\nimport os\n")
 
     result = clair("ps")
 
     expected = (
-        "command unreadable, ops/show_containers.py:1: invalid syntax\nHINT: git diff --check; git checkout -- ops\n"
+        f"command unreadable, {module}:1: invalid syntax\n"
+        f"HINT: git diff -- {module}; git checkout --theirs -- {module}\n"
     )
     assert (result.code, result.err) == (2, expected)
 

@@ -272,15 +272,16 @@ def test_a_statement_that_postgresql_refuses_is_named_by_its_line(started: Clair
 @pytest.mark.parametrize("command", ["up", "services", "traefik", "database"])
 def test_another_release_with_data_is_the_work_of_upgrade(started: Clair, command: str) -> None:
     assert started("up").code == 0
-    started.change_facts(clair_release="4.8.0")
+    release = started.deployment.facts["release"]
+    started.change_facts(clair_release="5.0.0", release={**release, "number": 5000000})
     started.docker.on(r"^volume ls", "clair_database\n")
     count = len(starts(started))
 
     result = started(command)
 
     expected = (
-        "release not applied, Clair 4.8.0: this deployment holds data of 4.9.0, and migrations only go up\n"
-        "HINT: copier update --trust --defaults --data clair_version=4.9.0\n"
+        "release not applied, Clair 5.0.0: this deployment holds data of 4.9.0, which an upgrade changes after a backup\n"
+        "HINT: ./clair upgrade\n"
     )
     assert (result.code, result.out, result.err) == (2, "", expected)
     assert len(starts(started)) == count
@@ -306,7 +307,7 @@ def test_another_postgresql_major_is_the_work_of_database_upgrade(started: Clair
 
     result = started(command)
 
-    expected = "database not started, PostgreSQL 18: its data folder is of PostgreSQL 17\nHINT: copier update --trust --defaults --data database_version=17\n"
+    expected = "database not started, PostgreSQL 18: its data folder is of PostgreSQL 17\nHINT: make database-upgrade\n"
     assert (result.code, result.err) == (2, expected)
 
 
@@ -317,7 +318,7 @@ def test_the_data_folder_is_asked_where_nothing_is_applied(started: Clair) -> No
 
     result = started("up")
 
-    expected = "database not started, PostgreSQL 17: its data folder is of PostgreSQL 16\nHINT: copier update --trust --defaults --data database_version=16\n"
+    expected = "database not started, PostgreSQL 17: its data folder is of PostgreSQL 16\nHINT: make database-upgrade\n"
     assert (result.code, result.err) == (2, expected)
     assert not (started.folder / "state/applied").exists()
 
@@ -336,7 +337,7 @@ def test_the_data_folder_is_asked_where_nothing_is_applied(started: Clair) -> No
     ],
     ids=["older", "older layout", "newer layout"],
 )
-def test_a_data_folder_that_postgresql_itself_refuses_names_the_answer_to_go_back_to(
+def test_a_data_folder_that_postgresql_itself_refuses_names_the_command_that_moves_it(
     started: Clair, log: str, found: str
 ) -> None:
     started("secrets")
@@ -345,13 +346,38 @@ def test_a_data_folder_that_postgresql_itself_refuses_names_the_answer_to_go_bac
 
     result = started("database")
 
-    major = found.rpartition(" ")[2] if found.startswith("PostgreSQL") else "MAJOR"
-    expected = (
-        f"database not started, PostgreSQL 17: its data folder is of {found}\n"
-        f"HINT: copier update --trust --defaults --data database_version={major}\n"
-    )
+    expected = f"database not started, PostgreSQL 17: its data folder is of {found}\nHINT: make database-upgrade\n"
     assert result.code == 2
     assert result.err.endswith(expected)
+
+
+def test_volume_of_the_rendered_major_is_found_again_where_the_state_was_lost(started: Clair) -> None:
+    started("secrets")
+    started.docker.on(r"^volume ls", "clair_database\nclair_database-17\n")
+    started.docker.on(r"^run .*clair_database:/data.*PG_VERSION", "16\n")
+    started.docker.on(r"^run .*clair_database-17:/data.*PG_VERSION", "17\n")
+
+    assert started("up").code == 0
+
+    overlay = json.loads((started.folder / "state/applied/overlay.json").read_text(encoding="utf-8"))
+    assert overlay["volumes"] == {"database": {"name": "clair_database-17"}}
+
+
+def test_two_volumes_of_the_rendered_major_are_not_guessed_between(started: Clair) -> None:
+    started("secrets")
+    started.docker.on(r"^volume ls", "clair_database\nclair_database-17\n")
+    started.docker.on(r"^run .*PG_VERSION", "17\n")
+
+    result = started("up")
+
+    assert (result.code, result.err.splitlines()[-2:]) == (
+        2,
+        [
+            "database not started, PostgreSQL 17: clair_database and clair_database-17 both hold its data",
+            "HINT: see which is newer, then remove the other: docker volume inspect --format '{{.CreatedAt}} {{.Name}}' "
+            "clair_database clair_database-17",
+        ],
+    )
 
 
 def test_images_that_are_missing_are_pulled_for_the_architecture_before_anything_starts(started: Clair) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def test_a_deployment_that_works_is_a_table_and_exit_code_0(verify: Run) -> None
         "feed ledger",
         "feed debian",
         "volumes",
+        "last backup",
     }
     assert not any(" failed " in line or " unknown " in line for line in lines)
 
@@ -252,3 +254,42 @@ def test_missing_scores_are_a_warning_since_verdicts_do_without_them(catalogue: 
 
     assert isinstance(check, Check)
     assert check.result == "warning"
+
+
+def backup_made(deployment: Path, made_at: str) -> None:
+    """Put a backup's manifest there, which is all that its age is read from."""
+    folder = deployment / "backups" / "clair-20261125T040000Z"
+    folder.mkdir(parents=True)
+    manifest = {
+        "format": 1,
+        "name": folder.name,
+        "deployment_name": "clair",
+        "made_at": made_at,
+        "reason": "backup",
+        "clair_release": "4.9.0",
+        "postgres_version": "17.10",
+        "schema": {"indexer": 8},
+        "databases": {"indexer": {"size_bytes": 1, "tables": {}, "extensions": {}}},
+        "skipped": [],
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_deployment_without_a_backup_works_and_is_warned_about(verify: Run) -> None:
+    outcome = verify("--json")
+
+    assert outcome.code == 0
+    assert check_of(outcome, "last backup") == {
+        "name": "last backup",
+        "result": "warning",
+        "detail": "none yet",
+        "hint": "./clair backup",
+    }
+
+
+@pytest.mark.parametrize(("hours", "result"), [(1, "ok"), (47, "ok"), (49, "warning")])
+def test_age_of_the_last_backup(verify: Run, deployment: Path, hours: int, result: str) -> None:
+    made_at = datetime.now(UTC) - timedelta(hours=hours)
+    backup_made(deployment, f"{made_at:%Y-%m-%dT%H:%M:%SZ}")
+
+    assert check_of(verify("--json"), "last backup")["result"] == result

@@ -1,143 +1,54 @@
-"""The receiver, run as its container runs it: one file, real connections, SQLite on a disk."""
+"""What the receiver answers to posts: 200 once stored, and nothing else for what is not the notifier's."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from ops.receiver import Refused, check_token
+from ops.receiving.sign_token import Refused, check_token
 
-from tests.support.places import ROOT
-
-KEY = bytes(range(64))
-CALLBACK = "http://notifier:6060/notifier/api/v1/notification/x"
+from tests.ops.receiving.conftest import KEY, PATH, Receiver, sign
 
 
-@dataclass
-class Receiver:
-    """A running receiver and its database."""
-
-    process: subprocess.Popen[str]
-    port: int
-    database: Path
-
-    def send(self, data: bytes, wait_seconds: float = 15) -> tuple[int, dict[str, Any]]:
-        """Send bytes as they are and return status and body of the answer; 0 if there was none."""
-        with socket.create_connection(("127.0.0.1", self.port), wait_seconds) as connection:
-            connection.sendall(data)
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        if not answer:
-            return 0, {}
-        head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split()[1]), json.loads(body)
-
-    def post(
-        self, body: bytes, *, chunked: bool = True, token: str | None = None, **claims: Any
-    ) -> tuple[int, dict[str, Any]]:
-        """Post a body as Clair does: chunked, signed."""
-        head = f"POST / HTTP/1.1\r\nHost: receiver:8080\r\nAuthorization: Bearer {token or sign(**claims)}\r\n"
-        if chunked:
-            return self.send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunks(body))
-        return self.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-
-    def stored(self) -> list[tuple[str, str, str]]:
-        """Return the rows in the database."""
-        connection = sqlite3.connect(self.database)
-        try:
-            return connection.execute("SELECT id, callback, received FROM notification ORDER BY rowid").fetchall()
-        finally:
-            connection.close()
-
-
-def sign(key: bytes = KEY, algorithm: str = "HS256", **claims: Any) -> str:
-    """Return a token as the notifier signs one, with these claims instead of its own."""
-    now = int(time.time())
-    default = {"iss": "clair-notifier", "iat": now, "nbf": now - 60, "exp": now + 60}
-    return jwt.encode({**default, **claims}, key, algorithm=algorithm)
-
-
-def chunks(body: bytes, size: int = 7) -> bytes:
-    """Return a body in chunks."""
-    parts = [body[start : start + size] for start in range(0, len(body), size)]
-    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
-
-
-def notification(identity: str | None = None) -> bytes:
-    """Return Clair's body."""
-    return json.dumps({"notification_id": identity or str(uuid.uuid4()), "callback": CALLBACK}).encode()
-
-
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Receiver]:
-    """A receiver on a free port."""
-    (tmp_path / "psk").write_bytes(base64.b64encode(KEY))
-    started = start(tmp_path)
-    yield started
-    stop(started)
-
-
-def start(folder: Path) -> Receiver:
-    """Start the file alone, as in its container, and wait until it listens."""
-    environment = {
-        **os.environ,
-        "RECEIVER_KEY": str(folder / "psk"),
-        "RECEIVER_DATABASE": str(folder / "receiver.db"),
-        "RECEIVER_PORT": "0",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-I", str(ROOT / "template/ops/receiver.py")],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout
-    ready = json.loads(process.stdout.readline())
-    assert ready["message"] == "receiver ready"
-    return Receiver(process, ready["port"], folder / "receiver.db")
-
-
-def stop(receiver: Receiver) -> None:
-    """Stop a receiver and close its pipe."""
-    receiver.process.terminate()
-    receiver.process.communicate(timeout=15)
+def stored(receiver: Receiver) -> list[tuple[str, str, str]]:
+    """Return the rows in the database."""
+    connection = sqlite3.connect(receiver.folder / "receiver.db")
+    try:
+        return connection.execute("SELECT id, callback, received FROM notification ORDER BY rowid").fetchall()
+    finally:
+        connection.close()
 
 
 def test_a_chunked_notification_is_stored_before_it_is_answered(receiver: Receiver) -> None:
     identity = str(uuid.uuid4())
 
-    answer = receiver.post(notification(identity))
+    answer = receiver.post(receiver.body(identity))
 
     assert answer == (200, {"message": "stored"})
-    ((stored, callback, received),) = receiver.stored()
-    assert (stored, callback) == (identity, CALLBACK)
+    ((identifier, callback, received),) = stored(receiver)
+    assert (identifier, callback) == (identity, receiver.notifier.url + PATH + identity)
     assert received.endswith("+00:00")
 
 
 def test_a_notification_with_a_length_is_stored(receiver: Receiver) -> None:
-    assert receiver.post(notification(), chunked=False)[0] == 200
-    assert len(receiver.stored()) == 1
+    assert receiver.post(receiver.body(), chunked=False)[0] == 200
+    assert len(stored(receiver)) == 1
 
 
 def test_the_same_notification_again_is_stored_once(receiver: Receiver) -> None:
-    body = notification()
+    body = receiver.body()
 
     assert [receiver.post(body)[0], receiver.post(body)[0]] == [200, 200]
 
-    assert len(receiver.stored()) == 1
+    assert len(stored(receiver)) == 1
 
 
 def test_health_is_answered_without_a_token(receiver: Receiver) -> None:
@@ -160,16 +71,16 @@ def test_health_is_answered_without_a_token(receiver: Receiver) -> None:
     ids=["other key", "other algorithm", "other issuer", "expired", "not yet", "nonsense", "no token", "alg none"],
 )
 def test_what_is_not_signed_by_the_notifier_is_refused(receiver: Receiver, claims: dict[str, Any], reason: str) -> None:
-    assert receiver.post(notification(), **claims) == (401, {"message": reason})
-    assert receiver.stored() == []
+    assert receiver.post(receiver.body(), **claims) == (401, {"message": reason})
+    assert stored(receiver) == []
 
 
 def test_a_clock_that_differs_by_seconds_is_no_refusal(receiver: Receiver) -> None:
-    assert receiver.post(notification(), exp=int(time.time()) - 10)[0] == 200
+    assert receiver.post(receiver.body(), exp=int(time.time()) - 10)[0] == 200
 
 
 def test_without_a_token_it_is_refused(receiver: Receiver) -> None:
-    body = notification()
+    body = receiver.body()
 
     status, _ = receiver.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
@@ -191,7 +102,7 @@ def test_without_a_token_it_is_refused(receiver: Receiver) -> None:
 )
 def test_a_body_that_is_no_notification_is_refused(receiver: Receiver, body: bytes) -> None:
     assert receiver.post(body) == (400, {"message": "body is no notification"})
-    assert receiver.stored() == []
+    assert stored(receiver) == []
 
 
 @pytest.mark.parametrize("callback", ["ftp://x/", "javascript:1", 7, None])
@@ -207,7 +118,7 @@ def test_a_large_body_is_refused(receiver: Receiver, chunked: bool) -> None:
     status, answer = receiver.post(b" " * 66_000, chunked=chunked)
 
     assert (status, answer) in [(413, {"message": "body too large"}), (0, {})]
-    assert receiver.stored() == []
+    assert stored(receiver) == []
 
 
 @pytest.mark.parametrize(
@@ -232,7 +143,7 @@ def test_framing_that_could_be_read_in_two_ways_is_refused(
     head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sign()}\r\n{headers}\r\n"
 
     assert receiver.send(head.encode() + body)[0] == status
-    assert receiver.stored() == []
+    assert stored(receiver) == []
 
 
 def test_a_second_request_on_one_connection_is_never_read(receiver: Receiver) -> None:
@@ -259,62 +170,68 @@ def test_a_request_that_never_ends_is_cut_off(receiver: Receiver) -> None:
 
 
 def test_sigterm_ends_it_with_0_and_nothing_is_lost(receiver: Receiver) -> None:
-    assert receiver.post(notification())[0] == 200
+    assert receiver.post(receiver.body())[0] == 200
 
-    receiver.process.send_signal(signal.SIGTERM)
+    code = receiver.kill(signal.SIGTERM)
 
-    assert receiver.process.wait(timeout=15) == 0
-    assert len(receiver.stored()) == 1
+    assert code == 0
+    assert len(stored(receiver)) == 1
 
 
-def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
-    (tmp_path / "psk").write_bytes(base64.b64encode(KEY))
-    first = start(tmp_path)
-    assert first.post(notification())[0] == 200
-    first.process.kill()
-    first.process.communicate()
+def test_what_was_answered_survives_kill_9(receiver: Receiver) -> None:
+    assert receiver.post(receiver.body())[0] == 200
+    receiver.kill()
 
-    again = start(tmp_path)
+    receiver.start()
 
-    assert again.post(notification())[0] == 200
-    assert len(again.stored()) == 2
-    stop(again)
+    assert receiver.post(receiver.body())[0] == 200
+    assert len(stored(receiver)) == 2
 
 
 def test_a_database_that_cannot_be_written_is_503_so_that_clair_sends_again(receiver: Receiver) -> None:
-    connection = sqlite3.connect(receiver.database, isolation_level=None)
+    connection = sqlite3.connect(receiver.folder / "receiver.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
 
-    status, answer = receiver.post(notification())
+    status, answer = receiver.post(receiver.body())
 
     connection.close()
     assert (status, answer) == (503, {"message": "not stored"})
 
 
 @pytest.mark.parametrize(("content", "error"), [(None, "No such file or directory"), ("%%", ""), ("", "empty")])
-def test_without_a_key_it_does_not_start(tmp_path: Path, content: str | None, error: str) -> None:
+def test_without_a_key_it_does_not_start(idle: Receiver, content: str | None, error: str) -> None:
+    key = idle.folder / "psk"
+    key.unlink()
     if content is not None:
-        (tmp_path / "psk").write_text(content)
-    environment = {
-        **os.environ,
-        "RECEIVER_KEY": str(tmp_path / "psk"),
-        "RECEIVER_DATABASE": str(tmp_path / "a.db"),
-        "RECEIVER_PORT": "0",
-    }
+        key.write_text(content)
 
-    result = subprocess.run(
-        [sys.executable, "-I", str(ROOT / "template/ops/receiver.py")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
+    result = idle.run()
 
     assert (result.returncode, result.stderr) == (2, "")
     entry = json.loads(result.stdout)
     assert entry["message"] == "receiver not started"
     assert error in entry["error"]
+
+
+def test_100_megabytes_are_refused_without_being_read(receiver: Receiver) -> None:
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sign()}\r\nContent-Length: 104857600\r\n\r\n"
+
+    assert receiver.send(head.encode())[0] == 413
+
+
+def test_the_first_receivers_database_is_taken_over(idle: Receiver) -> None:
+    connection = sqlite3.connect(idle.folder / "receiver.db")
+    connection.execute(
+        "CREATE TABLE notification (id TEXT PRIMARY KEY, callback TEXT NOT NULL, received TEXT NOT NULL)"
+    )
+    identity = str(uuid.uuid4())
+    connection.execute("INSERT INTO notification VALUES (?, 'http://127.0.0.1:1/', '2026-01-01')", (identity,))
+    connection.commit()
+    connection.close()
+
+    idle.start()
+
+    assert idle.one(identity)["state"] == "received"
 
 
 def test_numbers_that_are_none_expire() -> None:

@@ -1,0 +1,29 @@
+"""Asks before a change: at a terminal with a question, in a script by `--yes`."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import NO, USAGE, Problem
+from ..read_arguments import Parser
+
+
+def add_yes(parser: Parser) -> None:
+    """Add `--yes`, the answer of a script."""
+    parser.add_switch("--yes", "YES", "answer the question with yes")
+
+
+def ask(command: str, question: str, yes: bool) -> None:
+    """Return if the operator agrees to `question`, such as `upgrade clair from Clair 4.8.0 to 4.9.0?`.
+
+    Raises Problem: no agreement (1), or no terminal to ask at and no --yes (2).
+    """
+    if yes:
+        return
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise Problem(f"not confirmed, {command}: no terminal to ask at", f"./clair {command} --yes", USAGE)
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline().strip().lower()
+    if answer not in ("y", "yes"):
+        raise Problem(f"not confirmed, {command}: nothing was changed", f"./clair {command}", NO)

@@ -1,0 +1,178 @@
+"""The steps of an upgrade, each safe to run again, so that one that was cut short goes on where its journal stands.
+
+freeze, backup, keep: nothing of the old release is touched. apply: the top files and the tools. admin-pre: with the new
+clairctl. roll-SERVICE: its part of the applied state is swapped right before its containers are replaced; so until then a
+restart of a container, or of the host, brings back the old release with its own config. admin-post, verify, thaw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, List, Sequence
+
+from .. import run_clairctl
+from ..apply_state import drop_old_parts, swap_in
+from ..build_parts import CLAIR_SERVICES, build_parts, top_files
+from ..check_external import check_external
+from ..errors import NO, Problem
+from ..run_clairctl import Clairctl
+from ..settings import Deployment, load_deployment
+from ..show_progress import Progress
+from ..start_database import SERVICE, start_database
+from ..start_services import own_services
+from ..watch_start import start
+from .backup_database import make_backup
+from .check_release import check_release
+from .freeze_edge import freeze, is_frozen, thaw
+from .keep_previous import previous_deployment, save_previous
+from .plan_upgrade import ORDER, Step, rolls_without_gap
+from .read_schema import run_statement
+from .roll_services import roll
+from .track_change import Change, advance, finish_change, forget_last_change
+
+# Before these nothing of the old release was touched: the way back is to open the edge.
+UNTOUCHED = ("freeze", "backup", "keep")
+# Parts that are swapped before the first service: clairctl's, and what the Clair services share.
+_SHARED_PARTS = ("tools",)
+_PARTS = {
+    SERVICE: ("database",),
+    "indexer": ("indexer", "ca"),
+    "matcher": ("matcher", "ca"),
+    "notifier": ("notifier", "ca"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a change: the deployment as rendered, how long each step may wait, and where progress is told."""
+
+    new: Deployment
+    timeout_seconds: float
+    progress: Progress
+
+
+def step_names(deployment: Deployment) -> List[str]:
+    """Return the steps of an upgrade to `deployment`, in their order."""
+    rolls = [f"roll-{name}" for name in ORDER if name in deployment.facts["services"]]
+    return [*UNTOUCHED, "apply", "admin-pre", *rolls, "admin-post", "verify", "thaw"]
+
+
+def go_forward(run: Run, change: Change, wrote: Callable[[Change], None]) -> Dict[str, float]:
+    """Do the steps from the one the journal stands at; return the seconds that each service took until it worked.
+
+    `wrote` gets each journal entry before its work begins. Raises Problem as the steps do; the journal then stands at the
+    step that failed.
+    """
+    away: Dict[str, float] = {}
+    steps = step_names(run.new)
+    for name in steps[steps.index(change.step) :]:
+        facts = {"touched": True} if name.startswith("roll-") and name[5:] in CLAIR_SERVICES else {}
+        if change.step != name or facts:
+            change = advance(run.new, change, name, **facts)
+            wrote(change)
+        change = _work(run, change, name, away)
+        wrote(change)
+    finish_change(run.new, change)
+    return away
+
+
+def _work(run: Run, change: Change, name: str, away: Dict[str, float]) -> Change:
+    progress, seconds, new = run.progress, run.timeout_seconds, run.new
+    if name not in UNTOUCHED and name != "thaw" and not is_frozen(new):
+        # Somebody deleted the file: what comes now must be under it.
+        freeze(_serving(run, change), seconds, progress)
+    if name == "freeze":
+        freeze(_applied(new), seconds, progress)
+    elif name == "backup":
+        backup = make_backup(_applied(new), progress, seconds, reason="upgrade")
+        return advance(new, change, name, backup=_relative(new, backup.path))
+    elif name == "keep":
+        # What an earlier change could go back to is overwritten here.
+        forget_last_change(new)
+        save_previous(new)
+    elif name == "apply":
+        swap_in(new, build_parts(new, _SHARED_PARTS), top_files(new))
+    elif name in ("admin-pre", "admin-post"):
+        return _admin(run, change, name.partition("-")[2])
+    elif name.startswith("roll-"):
+        away[name[5:]] = _roll(run, name[5:])
+    elif name == "verify":
+        _converge(run)
+        check_release(new, seconds, progress)
+        progress.line(f"verified: Clair {new.release}")
+    elif name == "thaw":
+        thaw(new, seconds, progress)
+        drop_old_parts(new)
+    return change
+
+
+def _roll(run: Run, service: str) -> float:
+    new, progress = run.new, run.progress
+    gapless = rolls_without_gap(service, previous_deployment(new).facts, new.facts)
+    swap_in(new, build_parts(new, _PARTS.get(service, (service,))), top_files(new))
+    if service == SERVICE:
+        return _timed(progress, lambda: _roll_database(run))
+    seconds = roll(new, service, run.timeout_seconds, progress, gapless)
+    progress.line(f"{service}: works ({seconds:.1f} s)")
+    return seconds
+
+
+def _roll_database(run: Run) -> None:
+    start_database(run.new, run.progress.seconds + run.timeout_seconds, run.progress)
+
+
+def _timed(progress: Progress, work: Callable[[], None]) -> float:
+    began = progress.seconds
+    work()
+    return progress.seconds - began
+
+
+def _converge(run: Run) -> None:
+    """Start what is missing and remove what no service asks for any more, as `up` does; nothing if all is as applied."""
+    new, limit = run.new, run.progress.seconds + run.timeout_seconds
+    if not new.bundled_database:
+        check_external(new, run.timeout_seconds)
+    services = list(new.facts["services"])
+    own = own_services(new) if (new.applied / "compose.override.yaml").is_file() else []
+    start(new, [*services, *own], ["--no-deps", "--remove-orphans"], limit, run.progress, wait_for=[])
+
+
+def _admin(run: Run, change: Change, when: str) -> Change:
+    """Run the steps of `clairctl admin` that the plan found, and after the post steps the repairs."""
+    for fact in change.facts.get("steps", ()):
+        step = Step(**fact)
+        if step.when == when:
+            if step.service == "matcher" and when == "pre":
+                # It writes a row; the index of the others is none that an old release minds.
+                change = advance(run.new, change, change.step, touched=True)
+            _clairctl_admin(run, step)
+        elif step.when == "repair" and when == "post":
+            run.progress.line(f"repair {step.name}: {step.does}")
+            run_statement(run.new, step.service, step.sql, run.timeout_seconds)
+    return change
+
+
+def _clairctl_admin(run: Run, step: Step) -> None:
+    run.progress.line(f"clairctl admin {step.when} {step.name}: {step.does}")
+    clairctl = Clairctl(run.new, "clairctl")
+    words = ["-c", "/config/config.yaml", "admin", step.when, step.name]
+    outcome = clairctl.run(words, timeout_seconds=run.timeout_seconds)
+    if outcome.code != 0:
+        what = f"admin step failed, clairctl admin {step.when} {step.name}"
+        problem = run_clairctl.failure(what, outcome, clairctl)
+        raise Problem(problem.sentence, "./clair logs clair-database", NO)
+
+
+def _applied(deployment: Deployment) -> Deployment:
+    return load_deployment(deployment.root)
+
+
+def _serving(run: Run, change: Change) -> Deployment:
+    """Return the deployment whose edge runs now: the old one's until Traefik was replaced."""
+    steps: Sequence[str] = step_names(run.new)
+    return run.new if steps.index(change.step) > steps.index("roll-traefik") else previous_deployment(run.new)
+
+
+def _relative(deployment: Deployment, path: Path) -> str:
+    return str(Path(path).resolve().relative_to(deployment.root.resolve()))

@@ -1,0 +1,200 @@
+"""Changes the PostgreSQL major to the rendered one, by dump and restore into a new volume (`database-upgrade`).
+
+Shows the plan and asks (`--yes` answers; `--plan` only shows it). The old volume is kept and named, and `rollback` returns to
+it; `--drop-old` deletes volumes that are no longer in use. What fails, and Ctrl-C, leads back to the old server by itself; after
+kill -9 or a power loss `database-upgrade` goes on and `rollback` goes back. Writes `backups/`, `state/`. Exit codes: 0 done, or
+nothing to do; 1 it failed and the old server is back, too little disk, or no agreement; 2 configuration, or nobody to ask;
+3 another command runs, an image cannot be had, no answer in time. Environment: YES=1, PLAN=1, JSON=1 (with --plan), TIMEOUT in
+seconds for each step (86400), ALLOW_SMALL=1.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any, Dict, List, Mapping
+
+from .. import engine
+from ..build_parts import build_parts
+from ..check_deployment import require, require_merged
+from ..create_secrets import create_missing
+from ..errors import NO, UNDECIDED, USAGE, Problem
+from ..pull_images import pull_missing
+from ..read_arguments import Parser
+from ..refuse_change import applied_facts, chosen_volume, data_volume, database_volumes
+from ..settings import Deployment, load_deployment
+from ..show_progress import Progress
+from ..state_lock import hold_lock
+from .ask_operator import add_yes, ask
+from .move_database import UNTOUCHED, go_back, kept_volumes, move, start_where_down
+from .plan_database import Plan, disk_problem, left_major_of, lines, make_plan, refusal
+from .read_schema import Schema, read_schemas
+from .track_change import Change, begin_change, forget_last_change, last_change, refuse_unfinished, unfinished_change
+
+COMMAND = "database-upgrade"
+TIMEOUT_SECONDS = 86400.0
+
+
+def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
+    """Do the change from the step its journal stands at; the lock must be held.
+
+    Raises Problem if it failed, after the way back, also after Ctrl-C.
+    """
+    latest = [change]
+    try:
+        move(new, change, timeout_seconds, progress, lambda entry: latest.__setitem__(0, entry))
+    except (Exception, KeyboardInterrupt) as error:
+        # Whatever it was, a fault of these modules too: half a change must not stay.
+        raise _returned(new, latest[0], error, timeout_seconds, progress) from error
+    facts = change.facts
+    progress.line(
+        f"done: {new.name} runs PostgreSQL {facts['to']} on volume {facts['new_volume']} ({progress.seconds:.0f} s)"
+    )
+    progress.line(
+        f"kept: volume {facts['old_volume']}; way back: ./clair rollback; to delete it: ./clair {COMMAND} --drop-old"
+    )
+
+
+def _returned(
+    new: Deployment, change: Change, error: BaseException, timeout_seconds: float, progress: Progress
+) -> Problem:
+    """Bring the old server back and return the Problem to print; a second Ctrl-C stops at once."""
+    if isinstance(error, Problem):
+        problem = error
+    elif isinstance(error, KeyboardInterrupt):
+        problem = Problem("interrupted", f"./clair {COMMAND}", NO)
+    else:
+        problem = Problem(f"internal error: {type(error).__name__}: {error}", "", UNDECIDED)
+    what = f"database-upgrade failed, PostgreSQL {change.facts['from']} to {change.facts['to']}"
+    progress.line(f"step {change.step}: {problem.sentence}")
+    try:
+        go_back(new, change, progress, timeout_seconds)
+    except Problem as second:
+        return Problem(
+            f"{what}: {problem.sentence}; the way back is not finished: {second.sentence}",
+            "./clair rollback",
+            second.code,
+        )
+    except KeyboardInterrupt:
+        return Problem(f"{what}: interrupted on the way back", "./clair rollback", USAGE)
+    hint = problem.hint if problem.hint and " logs" not in problem.hint else f"once that is mended: ./clair {COMMAND}"
+    return Problem(
+        f"{what}: {problem.sentence}; PostgreSQL {change.facts['from']} answers as before", hint, problem.code
+    )
+
+
+def drop_old(deployment: Deployment, yes: bool, progress: Progress) -> int:
+    """Delete the volumes of this database that are not in use; there is no way back to them then."""
+    volumes = database_volumes(deployment)
+    if volumes and (applied_facts(deployment) is None or chosen_volume(deployment) not in volumes):
+        # Only `state/` knows which one is in use where there are several.
+        raise Problem(f"nothing deleted, {deployment.name}: which volume is in use is not known", "make up", USAGE)
+    doomed = kept_volumes(deployment, volumes)
+    if not doomed:
+        progress.line("nothing to delete: every volume of the database is in use")
+        return 0
+    ask(COMMAND, f"delete {', '.join(doomed)} for good?", yes)
+    with hold_lock(deployment, COMMAND):
+        refuse_unfinished(deployment)
+        # A `rollback` while the question stood open uses the other one again.
+        doomed = [volume for volume in kept_volumes(deployment, volumes) if volume in doomed]
+        change = last_change(deployment)
+        if change is not None and change.operation == COMMAND:
+            forget_last_change(deployment)
+        for volume in doomed:
+            engine.docker(["volume", "rm", volume], timeout_seconds=300)
+            progress.line(f"deleted: volume {volume}")
+    return 0
+
+
+def main(argv: List[str]) -> int:
+    """Run `database-upgrade`."""
+    parser = Parser(COMMAND, "Change the PostgreSQL major to the rendered one, into a new volume, with a way back.")
+    parser.add_switch("--plan", "PLAN", "print what it would do and change nothing")
+    parser.add_switch("--json", "JSON", "with --plan: print a JSON document")
+    parser.add_argument("--drop-old", action="store_true", help="delete the volumes that are no longer in use")
+    add_yes(parser)
+    parser.add_timeout(TIMEOUT_SECONDS)
+    parser.add_switch("--allow-small", "ALLOW_SMALL", "only warn if this host is smaller than deployment_size asks for")
+    options = parser.parse_args(argv)
+    new = load_deployment(applied=False)
+    require_merged(new)
+    progress = Progress()
+    if options.drop_old:
+        return drop_old(load_deployment(), options.yes, progress)
+    refuse_unfinished(new, COMMAND)
+    unfinished = unfinished_change(new)
+    if unfinished is not None and not options.plan:
+        return _go_on(new, unfinished, options, progress)
+    applied = applied_facts(new)
+    problem = refusal(applied, new.facts, "" if applied is not None else left_major_of(new))
+    if problem or applied is None:
+        raise problem or Problem(f"no database-upgrade, {new.name}: it was never started", "make up")
+    old = Deployment(applied, new.root)
+    if not data_volume(old):
+        raise Problem(f"no database-upgrade, {new.name}: there is no data, so `up` starts what is rendered", "make up")
+    if old.facts["database"]["version"] == new.facts["database"]["version"]:
+        progress.line(
+            f"nothing to do: {new.name} runs PostgreSQL {old.facts['database']['version']}, which is what is rendered"
+        )
+        return 0
+    if not options.plan:
+        start_where_down(old, options.timeout, progress)
+    plan = make_plan(old, new, read_schemas(old))
+    if options.plan:
+        print(json.dumps({"format": 1, **asdict(plan)}, indent=1) if options.json else "\n".join(lines(plan)))
+        return 0
+    require(new, options.allow_small)
+    for line in lines(plan):
+        progress.line(line)
+    too_small = disk_problem(plan.disk)
+    if too_small:
+        raise too_small
+    ask(COMMAND, f"change {new.name} from PostgreSQL {plan.from_major} to {plan.to_major}?", options.yes)
+    with hold_lock(new, COMMAND):
+        refuse_unfinished(new)
+        upgrade(new, _begin(new, plan, read_schemas(old), options.timeout, progress), options.timeout, progress)
+    return 0
+
+
+def _begin(
+    new: Deployment, plan: Plan, schemas: Mapping[str, Schema], timeout_seconds: float, progress: Progress
+) -> Change:
+    """Get everything ready that touches nothing, then begin the journal."""
+    for name in create_missing(new)[0]:
+        progress.line(f"created secrets/{name}")
+    # Raises where a config cannot be read or a secret is missing: before anything is closed.
+    build_parts(new)
+    pull_missing(new, list(new.facts["services"]), timeout_seconds, progress)
+    facts: Dict[str, Any] = {
+        "from": plan.from_major,
+        "to": plan.to_major,
+        "old_volume": plan.old_volume,
+        "new_volume": plan.new_volume,
+        "schema": {name: found.version for name, found in schemas.items()},
+    }
+    return begin_change(new, COMMAND, UNTOUCHED[0], **facts)
+
+
+def _go_on(new: Deployment, change: Change, options: Any, progress: Progress) -> int:
+    """Go on with a change that was cut short. Raises Problem (2) if another major is rendered by now."""
+    progress.line(
+        f"a database-upgrade from PostgreSQL {change.facts['from']} to {change.facts['to']} stands at step {change.step}"
+    )
+    if change.facts["to"] != new.facts["database"]["version"]:
+        raise Problem(
+            f"database-upgrade not continued, {new.name}: it leads to PostgreSQL {change.facts['to']}, and "
+            f"{new.facts['database']['version']} is rendered",
+            "./clair rollback",
+        )
+    ask(COMMAND, "go on?", options.yes)
+    with hold_lock(new, COMMAND):
+        current = unfinished_change(new)
+        refuse_unfinished(new, COMMAND)
+        if current is None:
+            raise Problem(f"nothing to continue, {new.name}: the change has ended meanwhile", "./clair ps")
+        pull_missing(new, list(new.facts["services"]), options.timeout, progress)
+        if current.step in UNTOUCHED:
+            start_where_down(load_deployment(new.root), options.timeout, progress)
+        upgrade(new, current, options.timeout, progress)
+    return 0

@@ -1,0 +1,255 @@
+"""Changes the Clair release to the rendered one, with a backup and a way back (`upgrade`); `--plan` only says what it would do.
+
+Shows the plan and asks (`--yes` answers). Then: images, edge closed to writes, backup, `clairctl admin pre`, one service after
+the other, `clairctl admin post`, checks, edge open. What fails, and Ctrl-C, leads back to the old release by itself; after
+kill -9 or a power loss `upgrade` goes on and `rollback` goes back. Writes `backups/`, `state/`. Exit codes: 0 done, or nothing
+to do; 1 it failed and the old release is back, or no agreement; 2 configuration, or nobody to ask; 3 another command runs, an
+image cannot be had, no answer in time. Environment: YES=1, PLAN=1, JSON=1 (with --plan), TIMEOUT in seconds for each step
+(3600), ALLOW_SMALL=1.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any, Dict, List, Optional, Tuple
+
+from .. import engine
+from ..apply_state import applied_tree
+from ..build_parts import build_parts
+from ..check_deployment import require, require_merged
+from ..check_host import local_images
+from ..create_secrets import create_missing
+from ..errors import UNDECIDED, USAGE, Problem
+from ..pull_images import images_of, pull_missing
+from ..read_arguments import Parser
+from ..refuse_change import applied_facts, has_data, older_release_problem
+from ..settings import Deployment, load_deployment
+from ..show_progress import Progress
+from ..start_database import SERVICE
+from ..state_lock import hold_lock
+from ..watch_start import containers
+from .ask_operator import add_yes, ask
+from .database_admin import administer
+from .free_space import disk_needs
+from .freeze_edge import thaw
+from .go_back import back_steps, go_back
+from .go_forward import UNTOUCHED, Run, go_forward
+from .plan_upgrade import ORDER, Plan, lines, make_plan, upgrade_problem
+from .read_schema import read_schemas
+from .roll_services import start_service
+from .track_change import Change, begin_change, drop_change, refuse_unfinished, turn_back, unfinished_change
+
+TIMEOUT_SECONDS = 3600.0
+
+
+def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
+    """Do an upgrade from the step its journal stands at; the lock must be held.
+
+    Raises Problem if it failed, after the way back, or KeyboardInterrupt likewise.
+    """
+    latest = [change]
+    try:
+        away = go_forward(Run(new, timeout_seconds, progress), change, lambda entry: latest.__setitem__(0, entry))
+    except (Exception, KeyboardInterrupt) as error:
+        # Whatever it was, a fault of these modules too: half a change must not stay.
+        raise _returned(new, latest[0], error, timeout_seconds, progress) from error
+    told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in away.items())
+    progress.line(
+        f"upgraded: {new.name} runs Clair {new.release} ({progress.seconds:.0f} s{f'; {told}' if told else ''})"
+    )
+    progress.line(f"way back: ./clair rollback (to {change.facts['from']}, as of {latest[0].facts.get('backup', '')})")
+
+
+def _returned(
+    new: Deployment, change: Change, error: BaseException, timeout_seconds: float, progress: Progress
+) -> Problem:
+    """Bring the old release back and return the Problem to print; a second Ctrl-C stops at once."""
+    problem = _told(error)
+    reason = problem.sentence
+    what = f"upgrade failed, Clair {change.facts['from']} to {change.facts['to']}"
+    progress.line(f"step {change.step}: {reason}")
+    try:
+        if change.step in UNTOUCHED:
+            thaw(load_deployment(new.root), timeout_seconds, progress)
+            drop_change(new)
+        else:
+            change = turn_back(new, change, back_steps(change)[0], failed_at=change.step)
+            go_back(new, change, timeout_seconds, progress)
+    except Problem as second:
+        return Problem(
+            f"{what}: {reason}; the way back is not finished: {second.sentence}", _way_back(new), second.code
+        )
+    except KeyboardInterrupt:
+        return Problem(f"{what}: interrupted on the way back", _way_back(new), USAGE)
+    # The log of a container that failed went with it; its reason stands in the sentence.
+    hint = problem.hint if problem.hint and " logs" not in problem.hint else "once that is mended: ./clair upgrade"
+    return Problem(f"{what}: {reason}; Clair {change.facts['from']} answers as before", hint, problem.code)
+
+
+def _told(error: BaseException) -> Problem:
+    """Return what ended the steps as a Problem."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Problem("interrupted", "./clair upgrade", USAGE)
+    return Problem(f"internal error: {type(error).__name__}: {error}", "", UNDECIDED)
+
+
+def _way_back(deployment: Deployment) -> str:
+    change = unfinished_change(deployment)
+    return "./clair rollback" if change and change.operation == "rollback" else "./clair upgrade, or ./clair rollback"
+
+
+def read_plan(old: Deployment, new: Deployment) -> Plan:
+    """Return the plan of an upgrade; asks Docker and the databases, changes nothing. Raises Problem (3)."""
+    schemas = read_schemas(old)
+    names = [name for name in ORDER if name in new.facts["services"]]
+    images = {image: found is not None for image, found in local_images(needed_images(new)).items()}
+    definitions = [definitions_of(new, rendered) for rendered in (False, True)]
+    changed = {name: _changes(old, new, name) or definitions[0].get(name) != definitions[1].get(name) for name in names}
+    size_bytes = sum(found.size_bytes for found in schemas.values())
+    disk = disk_needs(new, size_bytes)
+    return make_plan(old.facts, new.facts, schemas, images=images, changed=changed, disk=disk)
+
+
+def definitions_of(deployment: Deployment, rendered: bool) -> Dict[str, Any]:
+    """Return the services as Compose reads them, applied or rendered, without labels, which only say what is mounted."""
+    result = engine.compose(
+        deployment, ["config", "--format", "json"], timeout_seconds=60, check=False, rendered=rendered
+    )
+    try:
+        services = json.loads(result.stdout)["services"]
+    except (ValueError, KeyError, TypeError):
+        # Compose says why when it is to start something.
+        return {}
+    return {name: {key: value for key, value in one.items() if key != "labels"} for name, one in services.items()}
+
+
+def needed_images(new: Deployment) -> List[str]:
+    """Return the images that the new release needs, those of its tools included."""
+    images = new.facts["images"]
+    tools = [images[name] for name in ("clair-import", "clair-database") if name in images]
+    return sorted({*images_of(new, list(new.facts["services"])), *tools})
+
+
+def _changes(old: Deployment, new: Deployment, service: str) -> bool:
+    """Return whether a service's container is replaced because of its image or what it mounts."""
+    if service in ("indexer", "matcher", "notifier"):
+        return True
+    part = service.replace("clair-", "")
+    images = [deployment.facts["images"].get(service) for deployment in (old, new)]
+    parts = build_parts(new, [part])
+    # PostgreSQL reads its part only when it makes a new data folder.
+    return images[0] != images[1] or (service != SERVICE and parts.get(part) != applied_tree(new, part))
+
+
+def main(argv: List[str]) -> int:
+    """Run `upgrade`."""
+    parser = Parser("upgrade", "Change the Clair release to the rendered one, with a backup and a way back.")
+    parser.add_switch("--plan", "PLAN", "print what it would do and change nothing")
+    parser.add_switch("--json", "JSON", "with --plan: print a JSON document")
+    add_yes(parser)
+    parser.add_timeout(TIMEOUT_SECONDS)
+    parser.add_switch("--allow-small", "ALLOW_SMALL", "only warn if this host is smaller than deployment_size asks for")
+    options = parser.parse_args(argv)
+    new = load_deployment(applied=False)
+    require_merged(new)
+    progress = Progress()
+    unfinished = unfinished_change(new)
+    if options.plan:
+        plan, reason = _plan_or_reason(new)
+        _print_plan(plan, reason, options.json)
+        return 0
+    if unfinished is not None:
+        refuse_unfinished(new, "upgrade")
+        return _go_on(new, unfinished, options, progress)
+    plan, reason = _plan_or_reason(new)
+    if plan is None:
+        progress.line(reason)
+        return 0
+    require(new, options.allow_small)
+    for line in lines(plan):
+        progress.line(line)
+    ask("upgrade", f"upgrade {new.name} from Clair {plan.from_release} to {plan.to_release}?", options.yes)
+    with hold_lock(new, "upgrade"):
+        refuse_unfinished(new)
+        change = _begin(new, plan, options.timeout, progress)
+        upgrade(new, change, options.timeout, progress)
+    return 0
+
+
+def _plan_or_reason(new: Deployment) -> Tuple[Optional[Plan], str]:
+    """Return the plan, or None with the sentence that says why there is nothing to upgrade.
+
+    Raises Problem (2) if nothing is applied yet, or what is rendered is no upgrade.
+    """
+    applied = applied_facts(new)
+    if applied is None or not has_data(new):
+        raise Problem(f"nothing to upgrade, {new.name}: it was never started", "./clair up", USAGE)
+    problem = upgrade_problem(applied, new.facts) or older_release_problem(new, applied)
+    if problem:
+        raise problem
+    if applied.get("clair_release") == new.release:
+        return None, f"nothing to upgrade: {new.name} runs Clair {new.release}, which is what is rendered"
+    return read_plan(Deployment(applied, new.root), new), ""
+
+
+def _print_plan(plan: Optional[Plan], reason: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(plan.as_dict() if plan else {"format": 1, "nothing_to_do": reason}, indent=1))
+    else:
+        for line in lines(plan) if plan else [reason]:
+            print(line)
+
+
+def _begin(new: Deployment, plan: Plan, timeout_seconds: float, progress: Progress) -> Change:
+    """Get everything ready that needs no journal, because nothing of the old release is touched; then begin it."""
+    old = load_deployment(new.root)
+    created, _ = create_missing(new)
+    for name in created:
+        progress.line(f"created secrets/{name}")
+    # Raises where a config cannot be read or a secret is missing: before anything is closed.
+    build_parts(new)
+    pull_missing(new, [*new.facts["services"], SERVICE, "clair-import"], timeout_seconds, progress)
+    if not old.bundled_database:
+        # The way back makes databases; better said now than when it is needed.
+        administer(old, "SELECT 1;")
+    start_database_of(old, timeout_seconds, progress)
+    facts: Dict[str, Any] = {
+        "from": plan.from_release,
+        "to": plan.to_release,
+        "schema": {name: now for name, (now, _) in plan.schema.items()},
+        "steps": [asdict(step) for step in plan.steps],
+    }
+    return begin_change(new, "upgrade", UNTOUCHED[0], **facts)
+
+
+def _go_on(new: Deployment, change: Change, options: Any, progress: Progress) -> int:
+    """Go on with an upgrade that was cut short. Raises Problem (2) if another release is rendered by now."""
+    progress.line(f"an upgrade from Clair {change.facts['from']} to {change.facts['to']} stands at step {change.step}")
+    if change.facts["to"] != new.release:
+        raise Problem(
+            f"upgrade not continued, {new.name}: it leads to Clair {change.facts['to']}, and {new.release} is rendered",
+            "./clair rollback",
+            USAGE,
+        )
+    require(new, options.allow_small)
+    ask("upgrade", "go on?", options.yes)
+    with hold_lock(new, "upgrade"):
+        # Read again: another command may have moved it while nobody held the lock.
+        current = unfinished_change(new)
+        refuse_unfinished(new, "upgrade")
+        if current is None:
+            raise Problem(f"nothing to continue, {new.name}: the upgrade has ended meanwhile", "./clair ps", USAGE)
+        pull_missing(new, [*new.facts["services"], SERVICE, "clair-import"], options.timeout, progress)
+        start_database_of(load_deployment(new.root), options.timeout, progress)
+        upgrade(new, current, options.timeout, progress)
+    return 0
+
+
+def start_database_of(applied: Deployment, timeout_seconds: float, progress: Progress) -> None:
+    """Start the bundled database where it does not run, after `down` or a power loss: the backup needs it."""
+    running = {one.service for one in containers(applied) if one.state == "running"}
+    if applied.bundled_database and SERVICE not in running:
+        start_service(applied, SERVICE, timeout_seconds, progress)

@@ -1,0 +1,4 @@
+"""The receiver: takes Clair's notifications, fetches what they report, sends it on to people and systems.
+
+Runs alone in a container (`python3 -m receiver`, Python >= 3.11, standard library only); no command of the host imports it.
+"""

@@ -1,0 +1,150 @@
+"""Runs the receiver, or one of its commands: `python3 -m receiver [COMMAND]`.
+
+    (none)               serve until SIGTERM; exit 2 if key, database or settings cannot be used
+    list --json          [--since TIME] [--id UUID] [--limit N]: what came, newest first
+    retry [ID]           try dead letters again: all, of a notification, or one delivery; exit 2 if there is none
+    status               counts as JSON
+    expect-test SECONDS  take notifications of the throwaway notifier of `notify-test`; 0 ends it
+    names                read {"<digest>": "<name>"} from standard input: names of images for messages and filters
+
+Environment, for tests: RECEIVER_KEY (/app/psk), RECEIVER_DATABASE (/var/tmp/receiver.db), RECEIVER_PORT (8080),
+RECEIVER_NOTIFIER (http://notifier:6060), RECEIVER_SETTINGS (/app/settings.toml), RECEIVER_SECRETS (/app/secrets),
+RECEIVER_CA (/app/ca.pem), RECEIVER_DELETE_SECONDS (30), RECEIVER_RETRY_SECONDS (5).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .deliver_messages import Deliverer, end_unknown_targets
+from .expect_test import expect
+from .fetch_findings import Fetcher
+from .list_notifications import count_states, list_notifications, name_images, retry
+from .open_store import Store
+from .read_settings import BadSettings, Target, read_settings
+from .send_message import trust
+from .serve_posts import Server
+from .sign_token import read_key
+from .store_posts import Writer
+from .write_log import log, timestamp
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run; return the exit code."""
+    if not argv:
+        return serve()
+    options = _parser().parse_args(argv)
+    try:
+        store = Store(_database())
+        return _command(options, store)
+    except (sqlite3.Error, OSError, ValueError, BadSettings) as error:
+        print(f"{options.command} failed: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError | BadSettings) else 3
+
+
+def serve() -> int:
+    """Serve until SIGTERM or SIGINT."""
+    notifier = os.environ.get("RECEIVER_NOTIFIER", "http://notifier:6060")
+    delete_seconds = float(os.environ.get("RECEIVER_DELETE_SECONDS", "30"))
+    arrived = threading.Event()
+    try:
+        key = read_key(Path(os.environ.get("RECEIVER_KEY", "/app/psk")))
+        targets = _targets()
+        context = trust(Path(os.environ.get("RECEIVER_CA", "/app/ca.pem")))
+        store = Store(_database())
+        end_unknown_targets(store, targets)
+        writer = Writer(store, arrived)
+        port = int(os.environ.get("RECEIVER_PORT", "8080"))
+        server = Server(("0.0.0.0", port), key, store, writer=writer, notifier=notifier, delete_seconds=delete_seconds)
+    except (OSError, ValueError, BadSettings, sqlite3.Error) as error:
+        log("fatal", "receiver not started", error=str(error))
+        return 2
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
+    thread.start()
+    log("info", "receiver ready", port=server.server_address[1], targets=[target.name for target in targets])
+    fetcher = Fetcher(store, key, targets, arrived, delete_seconds)
+    deliverers = [Deliverer(store, target, context) for target in targets]
+    stop.wait()
+    for deliverer in deliverers:
+        deliverer.stop()
+    server.shutdown()
+    server.server_close()
+    writer.stop()
+    fetcher.stop()
+    for deliverer in deliverers:
+        deliverer.join(1)
+    log("info", "receiver stopped")
+    return 0
+
+
+def _command(options: argparse.Namespace, store: Store) -> int:
+    if options.command == "list":
+        names = [target.name for target in _targets()]
+        since = timestamp(_moment(options.since)) if options.since else ""
+        document = list_notifications(store, names, since, options.id, options.limit)
+        print(json.dumps(document))
+    elif options.command == "retry":
+        count = retry(store, options.id)
+        if options.id and not count:
+            print(f"nothing dead, {options.id}: no notification and no delivery with this id is dead", file=sys.stderr)
+            return 2
+        print(json.dumps({"retried": count}))
+    elif options.command == "status":
+        print(json.dumps(count_states(store, [target.name for target in _targets()])))
+    elif options.command == "expect-test":
+        expect(store, options.seconds)
+    else:
+        names_read = json.load(sys.stdin)
+        if not isinstance(names_read, dict) or not all(isinstance(value, str) for value in names_read.values()):
+            raise ValueError('standard input is not {"<digest>": "<name>"}')
+        name_images(store, names_read)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="receiver", description="The receiver of Clair's notifications.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="what came, newest first")
+    listing.add_argument("--json", action="store_true", help="the only format there is")
+    listing.add_argument("--since", default="", metavar="TIME", help="ISO 8601")
+    listing.add_argument("--id", default="", metavar="UUID", help="this notification only")
+    listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (100)")
+    again = commands.add_parser("retry", help="try dead letters again")
+    again.add_argument("id", nargs="?", default="", metavar="ID", help="a notification's or a delivery's")
+    commands.add_parser("status", help="counts")
+    test = commands.add_parser("expect-test", help="take notifications of notify-test")
+    test.add_argument("seconds", type=int, metavar="SECONDS", help="for so long; 0 ends it")
+    commands.add_parser("names", help="read names of images from standard input")
+    return parser
+
+
+def _moment(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _database() -> Path:
+    return Path(os.environ.get("RECEIVER_DATABASE", "/var/tmp/receiver.db"))  # noqa: S108 - a volume of its container
+
+
+def _targets() -> list[Target]:
+    return read_settings(
+        Path(os.environ.get("RECEIVER_SETTINGS", "/app/settings.toml")),
+        Path(os.environ.get("RECEIVER_SECRETS", "/app/secrets")),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""Writes the message about one image: JSON for a webhook, Slack's format, an e-mail.
+
+What feeds and images say is text, never markup: Slack's `<`, `>`, `&` are escaped, control characters are dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from email.message import EmailMessage
+from typing import Any
+
+from .read_settings import SEVERITIES, Target
+
+_LINES_SLACK = 30
+_LINES_EMAIL = 1000
+
+
+def form_webhook(delivery: Mapping[str, Any], image: str, findings: Sequence[Mapping[str, Any]], test: bool) -> bytes:
+    """Return the body for a webhook: every finding, as stored."""
+    keys = ("id", "vulnerability", "severity", "package", "version", "fixed_in", "reason", "links")
+    document = {
+        "format": 1,
+        "id": delivery["id"],
+        "notification": delivery["notification"],
+        "test": test,
+        "manifest": delivery["manifest"],
+        "image": image,
+        "findings": [{key: finding[key] for key in keys} for finding in findings],
+    }
+    return json.dumps(document).encode()
+
+
+def form_slack(delivery: Mapping[str, Any], image: str, findings: Sequence[Mapping[str, Any]], test: bool) -> bytes:
+    """Return the body for a Slack-compatible webhook: `text` with a line per finding."""
+    lines = [f"*{_escape(_subject(delivery, image, findings, test))}*"]
+    lines += [f"- {_escape(_line(finding))}" for finding in findings[:_LINES_SLACK]]
+    lines += _rest(findings, _LINES_SLACK)
+    return json.dumps({"text": "\n".join(lines)}).encode()
+
+
+def form_email(
+    delivery: Mapping[str, Any], image: str, findings: Sequence[Mapping[str, Any]], test: bool, target: Target
+) -> EmailMessage:
+    """Return the e-mail; its Message-ID is the same at every try."""
+    message = EmailMessage()
+    message["Subject"] = _subject(delivery, image, findings, test)
+    message["From"] = target.sender
+    message["To"] = ", ".join(target.recipients)
+    message["Message-ID"] = f"<{delivery['id']}@{target.sender.rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Clair-Notification"] = delivery["notification"]
+    lines = [f"Image: {_plain(image) or 'name unknown'}", f"Digest: {_plain(delivery['manifest'])}", ""]
+    for finding in findings[:_LINES_EMAIL]:
+        lines.append(_line(finding))
+        if finding["links"]:
+            lines.append(f"    {_plain(finding['links'])[:500]}")
+    lines += _rest(findings, _LINES_EMAIL)
+    message.set_content("\n".join(lines) + "\n")
+    return message
+
+
+def _subject(delivery: Mapping[str, Any], image: str, findings: Sequence[Mapping[str, Any]], test: bool) -> str:
+    counts = Counter(finding["severity"] for finding in findings)
+    said = ", ".join(f"{counts[name]} {name}" for name in reversed(SEVERITIES) if counts[name])
+    subject = f"Clair: {said} in {_plain(image or delivery['manifest'])[:200]}"
+    return f"TEST {subject}" if test else subject
+
+
+def _line(finding: Mapping[str, Any]) -> str:
+    package = " ".join(filter(None, (_plain(finding["package"]), _plain(finding["version"]))))
+    fixed = f"fixed in {_plain(finding['fixed_in'])}" if finding["fixed_in"] else "no fix yet"
+    taken_back = "" if finding["reason"] == "added" else f" ({_plain(finding['reason'])})"
+    return f"{finding['severity']}: {_plain(finding['vulnerability'])}, {package[:200]}, {fixed[:200]}{taken_back}"
+
+
+def _rest(findings: Sequence[Mapping[str, Any]], shown: int) -> list[str]:
+    more = len(findings) - shown
+    return [f"and {more} more: ./clair notifications"] if more > 0 else []
+
+
+def _plain(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

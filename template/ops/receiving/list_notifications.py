@@ -1,0 +1,108 @@
+"""What the commands of the container tell: the list, the counts, and dead letters that are tried again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from .open_store import Store
+from .plan_deliveries import image_name
+from .write_log import timestamp
+
+_SHOWN = ("id", "manifest", "vulnerability", "severity", "package", "version", "fixed_in", "reason")
+
+
+def list_notifications(store: Store, targets: Sequence[str], since: str, identity: str, limit: int) -> dict[str, Any]:
+    """Return the newest notifications with findings and deliveries, and the last refused posts."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT * FROM notification WHERE received >= ? AND (? = '' OR id = ?) ORDER BY received DESC, rowid DESC LIMIT ?",
+            (since, identity, identity, limit),
+        ).fetchall()
+        notifications = [_notification(connection, row) for row in rows]
+        refused = [
+            dict(row) for row in connection.execute("SELECT at, status, reason FROM refused ORDER BY rowid DESC")
+        ]
+    return {"format": 1, "targets": list(targets), "notifications": notifications, "refused": refused}
+
+
+def count_states(store: Store, targets: Sequence[str]) -> dict[str, Any]:
+    """Return how many notifications and deliveries are in each state."""
+    with store.read() as connection:
+        counts = {
+            table: {row[0]: row[1] for row in connection.execute(f"SELECT state, count(*) FROM {table} GROUP BY state")}  # noqa: S608
+            for table in ("notification", "delivery")
+        }
+    return {
+        "format": 1,
+        "targets": list(targets),
+        "notifications": counts["notification"],
+        "deliveries": counts["delivery"],
+    }
+
+
+def retry(store: Store, identity: str) -> int:
+    """Let dead letters be tried again at once: of a notification, one delivery, or all (empty); return how many."""
+    with store.write() as connection:
+        fetches = connection.execute(
+            "UPDATE notification SET state = 'received', tries = 0, next_try = 0"
+            " WHERE state = 'dead' AND (? = '' OR id = ?) AND error <> 'test ended'",
+            (identity, identity),
+        ).rowcount
+        deliveries = connection.execute(
+            "UPDATE delivery SET state = 'waiting', tries = 0, next_try = 0"
+            " WHERE state = 'dead' AND (? = '' OR id = ? OR notification = ?)",
+            (identity, identity, identity),
+        ).rowcount
+    return fetches + deliveries
+
+
+def name_images(store: Store, names: dict[str, str]) -> None:
+    """Remember the names of images by digest."""
+    with store.write() as connection:
+        connection.executemany(
+            "INSERT INTO image VALUES (?, ?) ON CONFLICT (manifest) DO UPDATE SET name = excluded.name", names.items()
+        )
+
+
+def _notification(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+    findings = connection.execute("SELECT * FROM finding WHERE notification = ? ORDER BY id", (row["id"],)).fetchall()
+    names = {manifest: image_name(connection, manifest) for manifest in {finding["manifest"] for finding in findings}}
+    deliveries = [
+        {
+            "id": one["id"],
+            "target": one["target"],
+            "manifest": one["manifest"],
+            "state": one["state"],
+            "tries": one["tries"],
+            "error": one["error"],
+            "next_try_at": timestamp(one["next_try"]) if one["state"] == "waiting" and one["next_try"] else None,
+            "delivered_at": one["delivered"],
+        }
+        for one in connection.execute("SELECT * FROM delivery WHERE notification = ? ORDER BY rowid", (row["id"],))
+    ]
+    return {
+        "id": row["id"],
+        "received_at": row["received"],
+        "state": _state(row["state"], [one["state"] for one in deliveries]),
+        "test": bool(row["test"]),
+        "callback": row["callback"],
+        "fetched_at": row["fetched"],
+        "deleted_at": row["deleted"],
+        "tries": row["tries"],
+        "error": row["error"],
+        "findings": [
+            {**{key: one[key] for key in _SHOWN}, "image": names[one["manifest"]], "repeated": bool(one["repeated"])}
+            for one in findings
+        ],
+        "deliveries": deliveries,
+    }
+
+
+def _state(fetch: str, deliveries: Sequence[str]) -> str:
+    if fetch != "fetched":
+        return fetch
+    if "dead" in deliveries:
+        return "dead"
+    return "delivered" if deliveries and "waiting" not in deliveries else "fetched"

@@ -1,0 +1,114 @@
+"""The receiver's SQLite database: its tables, and transactions that are on the disk when they end.
+
+WAL, so that the commands read while the server writes; `synchronous=FULL`, because a notification that was answered with
+200 and lost is gone. Times of attempts are seconds since 1970, times to show are UTC in ISO 8601.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+# How long a transaction waits for one of another process.
+_BUSY_SECONDS = 5.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS notification (
+    id TEXT PRIMARY KEY,
+    callback TEXT NOT NULL,
+    received TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS finding (
+    id TEXT PRIMARY KEY,         -- Clair's
+    notification TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,   -- of what it says, without ids
+    repeated INTEGER NOT NULL,   -- 1: the same was said before and has not been taken back since
+    manifest TEXT NOT NULL, vulnerability TEXT NOT NULL, severity TEXT NOT NULL, package TEXT NOT NULL,
+    version TEXT NOT NULL, fixed_in TEXT NOT NULL, reason TEXT NOT NULL, links TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS finding_notification ON finding (notification);
+CREATE INDEX IF NOT EXISTS finding_fingerprint ON finding (fingerprint);
+CREATE TABLE IF NOT EXISTS delivery (
+    id TEXT PRIMARY KEY,         -- the Idempotency-Key
+    notification TEXT NOT NULL, target TEXT NOT NULL, manifest TEXT NOT NULL,
+    state TEXT NOT NULL,         -- waiting, delivered, dead, filtered
+    tries INTEGER NOT NULL DEFAULT 0,
+    next_try REAL NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '',
+    delivered TEXT,
+    remaining TEXT NOT NULL DEFAULT ''  -- e-mail: JSON list of recipients that have not got it yet
+);
+CREATE INDEX IF NOT EXISTS delivery_due ON delivery (target, state, next_try);
+CREATE INDEX IF NOT EXISTS delivery_notification ON delivery (notification);
+CREATE TABLE IF NOT EXISTS refused (at TEXT NOT NULL, status INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS image (manifest TEXT PRIMARY KEY, name TEXT NOT NULL);
+"""
+# What the first receiver, which only stored ids, did not have.
+_COLUMNS = {
+    "test": "INTEGER NOT NULL DEFAULT 0",
+    "state": "TEXT NOT NULL DEFAULT 'received'",  # received, fetched, dead
+    "fetched": "TEXT",
+    "deleted": "TEXT",  # at Clair
+    "tries": "INTEGER NOT NULL DEFAULT 0",
+    "next_try": "REAL NOT NULL DEFAULT 0",
+    "error": "TEXT NOT NULL DEFAULT ''",
+    "delete_at": "REAL",  # NULL: nothing to delete
+    "delete_tries": "INTEGER NOT NULL DEFAULT 0",
+}
+
+
+class Store:
+    """The database file; a connection per transaction, so that threads share nothing but the order of writing."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the tables; raises sqlite3.Error."""
+        self.path = path
+        self._writing = threading.Lock()
+        with closing(self._connect()) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(_SCHEMA)
+            present = {row[1] for row in connection.execute("PRAGMA table_info(notification)")}
+            for name, kind in _COLUMNS.items():
+                if name not in present:
+                    connection.execute(f"ALTER TABLE notification ADD COLUMN {name} {kind}")
+            connection.execute("CREATE INDEX IF NOT EXISTS notification_due ON notification (state, next_try)")
+            connection.execute("CREATE INDEX IF NOT EXISTS notification_delete ON notification (delete_at)")
+            connection.execute("CREATE INDEX IF NOT EXISTS notification_received ON notification (received)")
+        # The last connection that closes moves the whole log into the database, which costs more than a commit.
+        self._kept = self._connect()
+        self._kept.execute("SELECT count(*) FROM refused").fetchone()
+
+    @contextmanager
+    def write(self, flushed: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction: on the disk after the block, undone if the block raises. Raises sqlite3.Error.
+
+        Not `flushed`, the next one that is takes it to the disk: for what a power failure may undo, as it is done again.
+        """
+        with self._writing, closing(self._connect(flushed)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A consistent view. Raises sqlite3.Error."""
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    def check(self) -> None:
+        """Raise sqlite3.Error if the database cannot be written."""
+        with self.write():
+            pass
+
+    def _connect(self, flushed: bool = True) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA synchronous={'FULL' if flushed else 'NORMAL'}")
+        return connection

@@ -1,0 +1,107 @@
+"""Stores findings and decides what is sent where: one message per image and notification to each target.
+
+A finding that says what was said before, and was not taken back since, is stored but not sent: a notifier whose database
+was restored reports the same again under new ids.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .read_settings import SEVERITIES, Target
+
+
+def store_findings(connection: sqlite3.Connection, notification: str, findings: Iterable[dict[str, Any]]) -> None:
+    """Store each finding once, by Clair's id."""
+    for finding in findings:
+        vulnerability = finding["vulnerability"]
+        package = _table(vulnerability.get("package"))
+        distribution, repository = _table(vulnerability.get("distribution")), _table(vulnerability.get("repo"))
+        row = {
+            "manifest": _text(finding.get("manifest")),
+            "vulnerability": _text(vulnerability.get("name")),
+            "severity": _severity(vulnerability),
+            "package": _text(package.get("name")),
+            "version": _text(package.get("version")),
+            "fixed_in": _text(vulnerability.get("fixed_in_version")),
+        }
+        said = [*row.values(), *(_text(distribution.get(key)) for key in ("did", "version_id", "version"))]
+        said.append(_text(repository.get("name")))
+        fingerprint = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        reason = _text(finding.get("reason"))
+        last = connection.execute(
+            "SELECT reason FROM finding WHERE fingerprint = ? AND id <> ? ORDER BY rowid DESC LIMIT 1",
+            (fingerprint, finding["id"]),
+        ).fetchone()
+        connection.execute(
+            "INSERT OR IGNORE INTO finding (id, notification, fingerprint, repeated, manifest, vulnerability, severity,"
+            " package, version, fixed_in, reason, links) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (finding["id"], notification, fingerprint, int(bool(last) and last["reason"] == reason), *row.values(), reason,
+             _text(vulnerability.get("links"))),
+        )  # fmt: skip
+
+
+def plan_deliveries(connection: sqlite3.Connection, notification: str, targets: Sequence[Target], test: bool) -> int:
+    """Store a delivery per image and target; return how many wait to be sent."""
+    manifests = connection.execute(
+        "SELECT DISTINCT manifest FROM finding WHERE notification = ? ORDER BY manifest", (notification,)
+    ).fetchall()
+    waiting = 0
+    for (manifest,) in manifests:
+        for target in targets:
+            sent = bool(select_findings(connection, notification, manifest, target, test))
+            waiting += sent
+            identity = hashlib.sha256(json.dumps([notification, manifest, target.name]).encode()).hexdigest()[:32]
+            connection.execute(
+                "INSERT OR IGNORE INTO delivery (id, notification, target, manifest, state) VALUES (?, ?, ?, ?, ?)",
+                (identity, notification, target.name, manifest, "waiting" if sent else "filtered"),
+            )
+    return waiting
+
+
+def select_findings(
+    connection: sqlite3.Connection, notification: str, manifest: str, target: Target, test: bool
+) -> list[sqlite3.Row]:
+    """Return the findings of an image that this target gets, worst first. A test passes every filter."""
+    rows = connection.execute(
+        "SELECT * FROM finding WHERE notification = ? AND manifest = ? ORDER BY id", (notification, manifest)
+    ).fetchall()
+    if not test:
+        name = image_name(connection, manifest)
+        # The name of an image is unknown until somebody told it: then the pattern cannot exclude.
+        if target.image and name and not fnmatch.fnmatchcase(name, target.image):
+            return []
+        rows = [row for row in rows if row["reason"] == "added" and not row["repeated"] and _passes(row, target)]
+    return sorted(rows, key=lambda row: (-SEVERITIES.index(row["severity"]), row["vulnerability"], row["package"]))
+
+
+def image_name(connection: sqlite3.Connection, manifest: str) -> str:
+    """Return the name of an image, empty if none is known."""
+    row = connection.execute("SELECT name FROM image WHERE manifest = ?", (manifest,)).fetchone()
+    return row["name"] if row else ""
+
+
+def _passes(row: sqlite3.Row, target: Target) -> bool:
+    if target.only_fixed and not row["fixed_in"]:
+        return False
+    # Unknown is never "below": nobody has looked yet.
+    limit = SEVERITIES.index(target.severity.capitalize()) if target.severity else 0
+    return row["severity"] == "Unknown" or SEVERITIES.index(row["severity"]) >= limit
+
+
+def _severity(vulnerability: dict[str, Any]) -> str:
+    text = _text(vulnerability.get("normalized_severity") or vulnerability.get("severity")).capitalize()
+    return text if text in SEVERITIES else "Unknown"
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value[:2000] if isinstance(value, str) else ""

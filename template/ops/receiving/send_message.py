@@ -1,0 +1,138 @@
+"""Sends one message to one target and says whether it arrived. A failure never tells a URL or a password.
+
+Only 2xx counts, redirects are not followed (they would take a secret elsewhere), and an HTML page with 2xx is somebody's
+login page, not the target. `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` are honoured.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import smtplib
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from email.message import EmailMessage
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from .read_settings import Target
+
+
+class NotSent(Exception):
+    """One sentence why; `remaining` are the recipients that have not got it, if others have."""
+
+    def __init__(self, reason: str, remaining: list[str] | None = None) -> None:
+        super().__init__(reason)
+        self.remaining = remaining
+
+
+def trust(ca_file: Path) -> ssl.SSLContext:
+    """Return the TLS settings: the image's authorities and the operator's own, if the file is there."""
+    context = ssl.create_default_context()
+    if ca_file.is_file() and ca_file.stat().st_size:
+        context.load_verify_locations(cafile=str(ca_file))
+    return context
+
+
+def post(target: Target, body: bytes, identity: str, context: ssl.SSLContext) -> None:
+    """Post a message; raises NotSent unless the target took it."""
+    headers = {"Content-Type": "application/json", "User-Agent": "clair-receiver", "Connection": "close"}
+    if target.type == "webhook":
+        headers["Idempotency-Key"] = identity
+        if target.key:
+            headers["X-Clair-Signature"] = "sha256=" + hmac.new(target.key.encode(), body, hashlib.sha256).hexdigest()
+    parts = urlsplit(target.url)
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection, path = _connection(target, path, headers, context)
+        # The time limit of a socket is one per read; this one is for all of it.
+        timer = threading.Timer(target.timeout, _cut, (connection,))
+        timer.daemon = True
+        timer.start()
+        try:
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            start = answer.read(2048)
+        finally:
+            timer.cancel()
+            connection.close()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NotSent(_reason(error)) from error
+    if not 200 <= answer.status < 300:
+        raise NotSent(f"HTTP {answer.status}")
+    if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        raise NotSent(f"HTTP {answer.status} with an HTML page instead of the target's answer")
+
+
+def send_email(target: Target, message: EmailMessage, recipients: list[str], context: ssl.SSLContext) -> None:
+    """Send an e-mail; raises NotSent unless every recipient was taken."""
+    refused: dict[str, tuple[int, bytes]] = {}
+    try:
+        with smtplib.SMTP(target.host, target.port, timeout=target.timeout) as server:
+            if target.starttls:
+                server.starttls(context=context)
+            if target.username:
+                server.login(target.username, target.password)
+            refused = server.send_message(message, target.sender, recipients)
+    except smtplib.SMTPRecipientsRefused as error:
+        raise NotSent("every recipient was refused") from error
+    except smtplib.SMTPResponseException as error:
+        raise NotSent(f"{type(error).__name__} {error.smtp_code}") from error
+    except (OSError, smtplib.SMTPException, ValueError) as error:
+        raise NotSent(_reason(error)) from error
+    if refused:
+        raise NotSent(f"{len(refused)} of {len(recipients)} recipients were refused", sorted(refused))
+
+
+def remaining_recipients(target: Target, stored: str) -> list[str]:
+    """Return the recipients that have not got a message yet."""
+    return [one for one in json.loads(stored) if one in target.recipients] if stored else list(target.recipients)
+
+
+def _connection(
+    target: Target, path: str, headers: dict[str, str], context: ssl.SSLContext
+) -> tuple[http.client.HTTPConnection, str]:
+    parts = urlsplit(target.url)
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    proxy = None if proxy_bypass(host) else urlsplit(getproxies().get(parts.scheme, "") or "//")
+    if proxy is None or not proxy.hostname:
+        if secure:
+            return http.client.HTTPSConnection(host, parts.port, timeout=target.timeout, context=context), path
+        return http.client.HTTPConnection(host, parts.port, timeout=target.timeout), path
+    login = {}
+    if proxy.username is not None:
+        text = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        login = {"Proxy-Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+    if secure:
+        tunnel = http.client.HTTPSConnection(proxy.hostname, proxy.port or 80, timeout=target.timeout, context=context)
+        tunnel.set_tunnel(host, parts.port or 443, login)
+        return tunnel, path
+    headers.update(login)
+    plain = http.client.HTTPConnection(proxy.hostname, proxy.port or 80, timeout=target.timeout)
+    return plain, f"http://{parts.netloc.rpartition('@')[2]}{path}"
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _reason(error: Exception) -> str:
+    """Return a reason without what the error quotes: it may be the URL."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'failed'}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror)
+    return type(error).__name__

@@ -1,0 +1,101 @@
+"""`restore` says no before it touches anything: what does not fit, and whoever does not give the deployment's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ops.change.prove_backup import choose_backup, refuse_newer_server
+from ops.change.read_backup import Backup, read_manifest
+from ops.change.restore_database import (
+    announcement,
+    confirmation_problem,
+    refuse_missing_service,
+    refuse_newer_schema,
+)
+from ops.errors import USAGE, Problem
+
+from tests.ops.change.made_backups import SCHEMA, deployment_at, make
+
+
+def made(folder: Path, **changes: object) -> Backup:
+    return read_manifest(make(folder / "backups", **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("service", list(SCHEMA))
+def test_a_newer_schema_is_refused_with_the_release_it_needs(tmp_path: Path, service: str) -> None:
+    backup = made(tmp_path, clair_release="4.10.0", schema={**SCHEMA, service: SCHEMA[service] + 1})
+    with pytest.raises(Problem) as raised:
+        refuse_newer_schema(deployment_at(tmp_path), backup)
+
+    assert raised.value.code == USAGE
+    assert raised.value.sentence.endswith(
+        f"of Clair 4.10.0, whose {service} database is newer than Clair 4.9.0 can read"
+    )
+    assert "clair_version=4.10.0" in raised.value.hint
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["same", "older"])
+def test_the_same_and_an_older_schema_fit(tmp_path: Path, step: int) -> None:
+    backup = made(tmp_path, schema={name: version - step for name, version in SCHEMA.items()})
+
+    refuse_newer_schema(deployment_at(tmp_path), backup)
+
+
+def test_a_newer_postgresql_is_refused(tmp_path: Path) -> None:
+    backup = made(tmp_path, postgres_version="18.4")
+    with pytest.raises(Problem, match="made from PostgreSQL 18, and this deployment has 17"):
+        refuse_newer_server(backup, 17)
+
+    refuse_newer_server(backup, 18)
+
+
+def test_a_database_of_a_service_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    deployment = deployment_at(tmp_path, services={"indexer": {}, "matcher": {}})
+    with pytest.raises(Problem, match="it holds the database notifier, and this deployment has no notifier"):
+        refuse_missing_service(deployment, made(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("owner", "confirm", "yes", "allowed"),
+    [
+        ("clair", "clair", False, True),
+        ("clair", "", True, True),
+        ("clair", "", False, False),
+        ("clair", "Clair", False, False),
+        ("clair", "other", True, False),
+        ("another", "clair", False, True),
+        ("another", "", True, False),
+        ("another", "another", False, False),
+    ],
+)
+def test_who_confirms_what(tmp_path: Path, owner: str, confirm: str, yes: bool, allowed: bool) -> None:
+    problem = confirmation_problem(deployment_at(tmp_path), made(tmp_path, deployment_name=owner), confirm, yes)
+
+    assert (problem is None) == allowed
+    if problem is not None:
+        assert (problem.code, problem.sentence[:25]) == (USAGE, "nothing restored, clair: ")
+
+
+def test_it_says_what_stays_and_what_is_lost(tmp_path: Path) -> None:
+    backup = made(tmp_path, skipped=["matcher"], deployment_name="another", clair_release="4.8.0")
+    lines = announcement(deployment_at(tmp_path), backup)
+
+    assert [line.split()[0] for line in lines] == [
+        "source",
+        "destination",
+        "overwritten",
+        "stays",
+        "migrations",
+        "note",
+    ]
+
+
+def test_a_backup_is_found_from_here_and_from_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make(tmp_path / "backups")
+    deployment = deployment_at(tmp_path)
+    monkeypatch.chdir("/")
+
+    assert choose_backup(deployment, f"backups/{path.name}") == path
+    assert choose_backup(deployment, str(path)) == path
+    assert choose_backup(deployment, "") == path

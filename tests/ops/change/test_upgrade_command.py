@@ -1,0 +1,123 @@
+"""`upgrade` and `rollback` as a user runs them, against a fake docker: what they refuse, and what they leave alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ops.apply_state import apply_state
+from ops.change.track_change import begin_change
+from ops.create_secrets import create_missing
+
+from tests.ops.lifecycle.conftest import Clair, clair, clair_of  # noqa: F401 - fixtures
+
+SCHEMA = "indexer 8000000 7\nmatcher 16000000 13\nnotifier 8000000 3\n"
+
+
+@pytest.fixture
+def older(clair: Clair) -> Clair:  # noqa: F811
+    """A project that runs an older release than the rendered one, with its data."""
+    create_missing(clair.deployment)
+    facts = clair.deployment.facts
+    release = {**facts["release"], "number": 4008000, "schema": {"indexer": 7, "matcher": 13, "notifier": 3}}
+    clair.change_facts(clair_release="4.8.0", release=release)
+    apply_state(clair.deployment)
+    clair.change_facts(clair_release=facts["clair_release"], release=facts["release"])
+    clair.docker.on(r"^volume ls", "clair_database\n")
+    clair.docker.healthy("clair-database", "indexer", "matcher", "notifier", "receiver", "traefik")
+    clair.docker.on(r"^exec --interactive \S+ bash -s", SCHEMA)
+    return clair
+
+
+def test_plan_is_data_and_changes_nothing(older: Clair) -> None:
+    before = sorted(path.as_posix() for path in older.folder.rglob("*"))
+
+    result = older("upgrade", "--plan", "--json")
+
+    assert result.code == 0
+    assert json.loads(result.out)["schema"]["matcher"] == {"from": 13, "to": 16}
+    assert sorted(path.as_posix() for path in older.folder.rglob("*")) == before
+    assert not older.docker.calls("up --detach")
+
+
+def test_without_a_terminal_and_yes_nothing_is_done(older: Clair) -> None:
+    result = older("upgrade", ALLOW_SMALL="1")
+
+    assert result.code == 2
+    assert result.err.splitlines()[-2:] == [
+        "not confirmed, upgrade: no terminal to ask at",
+        "HINT: ./clair upgrade --yes",
+    ]
+    assert not older.docker.calls("up --detach")
+
+
+def test_nothing_to_do_is_said_and_is_no_failure(clair: Clair) -> None:  # noqa: F811
+    create_missing(clair.deployment)
+    apply_state(clair.deployment)
+    clair.docker.on(r"^volume ls", "clair_database\n")
+
+    result = clair("upgrade")
+
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "nothing to upgrade: clair runs Clair 4.9.0, which is what is rendered\n"
+
+
+def test_a_deployment_that_never_started_has_nothing_to_upgrade(clair: Clair) -> None:  # noqa: F811
+    result = clair("upgrade", "--yes")
+
+    assert result.code == 2
+    assert result.err == "nothing to upgrade, clair: it was never started\nHINT: ./clair up\n"
+
+
+def test_an_older_release_is_refused_with_the_answer_to_go_back_to(older: Clair) -> None:
+    facts = older.deployment.facts
+    older.change_facts(clair_release="4.7.4", release={**facts["release"], "number": 4007004})
+
+    for command in ("upgrade", "up"):
+        result = older(command, ALLOW_SMALL="1")
+        assert result.code == 2
+        assert result.err == (
+            "release not applied, Clair 4.7.4: this deployment holds data of 4.8.0, and migrations only go up\n"
+            "HINT: copier update --trust --defaults --data clair_version=4.8.0\n"
+        )
+
+
+def test_nothing_to_go_back_from(older: Clair) -> None:
+    result = older("rollback", "--yes")
+
+    assert result.code == 2
+    assert result.err == "nothing to go back from, clair: no upgrade was made\nHINT: ./clair backup\n"
+
+
+@pytest.mark.parametrize("command", ["up", "database", "traefik", "services"])
+def test_starting_commands_refuse_an_unfinished_change(older: Clair, command: str) -> None:
+    begin_change(older.deployment, "upgrade", "roll-indexer", **{"from": "4.8.0", "to": "4.9.0"})
+
+    result = older(command, ALLOW_SMALL="1")
+
+    assert result.code == 2
+    assert result.err.splitlines()[-1] == "HINT: ./clair upgrade or ./clair rollback"
+    assert "it stands at step roll-indexer" in result.err
+
+
+def test_an_upgrade_to_another_release_than_the_one_begun_is_refused(older: Clair) -> None:
+    begin_change(older.deployment, "upgrade", "freeze", **{"from": "4.8.0", "to": "4.8.9"})
+
+    result = older("upgrade", "--yes", ALLOW_SMALL="1")
+
+    assert result.code == 2
+    assert result.err.splitlines()[-2:] == [
+        "upgrade not continued, clair: it leads to Clair 4.8.9, and 4.9.0 is rendered",
+        "HINT: ./clair rollback",
+    ]
+
+
+def test_conflict_markers_of_an_update_stop_upgrade(older: Clair) -> None:
+    text = (older.folder / "config" / "matcher" / "config.yaml").read_text(encoding="utf-8")
+    older.write("config/matcher/config.yaml", f"<<<<<<< before updating\n{text}=======\n>>>>>>> after updating\n")
+
+    result = older("upgrade", "--yes", ALLOW_SMALL="1")
+
+    assert result.code in (1, 2)
+    assert not older.docker.calls("up --detach")
+    assert not (older.folder / "state" / "journal.json").exists()

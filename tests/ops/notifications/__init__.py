@@ -1,0 +1,1 @@
+"""Tests of `notifications`, `notify-test` and the secret target of direct deliveries."""

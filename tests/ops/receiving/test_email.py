@@ -1,0 +1,132 @@
+"""E-mail over real SMTP: STARTTLS, login, partial refusals, the same Message-ID at every try."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from tests.ops.receiving.conftest import DIGEST, Notifier, Receiver, finding, wait_until
+
+
+class Mailbox:
+    """Keeps what it gets; `refuse` names recipients it does not take, `fail` answers everything with 451."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[list[str], Any]] = []
+        self.refuse: set[str] = set()
+        self.fail = False
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if address in self.refuse:
+            return "450 later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        self.got.append((list(envelope.rcpt_tos), message_from_bytes(envelope.content)))
+        return "451 later" if self.fail else "250 OK"
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Iterator[tuple[Mailbox, int]]:
+    """A mail server with STARTTLS and a login, whose authority is the operator's own."""
+    key, certificate = tmp_path / "mail.key", tmp_path / "ca.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate, *names], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    box = Mailbox()
+
+    def login(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        return AuthResult(success=(data.login, data.password) == (b"clair", b"pass word"), handled=False)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=port, authenticator=login)
+    controller.SMTP_kwargs |= {"tls_context": context}
+    controller.start()
+    yield box, port
+    controller.stop()
+
+
+def mail_target(receiver: Receiver, port: int, **more: Any) -> None:
+    (receiver.folder / "secrets/mail").write_text("pass word\n")
+    receiver.target("mail", "email", host="localhost", port=port, sender="clair@example.com", username="clair",
+                    password_file="mail", **{"recipients": ["a@example.com", "b@example.com"], **more})  # fmt: skip
+
+
+def test_a_message_with_starttls_and_login(idle: Receiver, notifier: Notifier, mailbox: tuple[Mailbox, int]) -> None:
+    box, port = mailbox
+    mail_target(idle, port)
+    idle.start()
+    identity = notifier.add(finding(), finding("CVE-2", "Critical", fixed_in=""))
+
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+
+    ((recipients, message),) = box.got
+    assert recipients == ["a@example.com", "b@example.com"]
+    subject = str(message["Subject"]).replace("\r\n", "").replace("\n", "")
+    assert subject == f"Clair: 1 Critical, 1 High in {DIGEST}"
+    assert message["Message-ID"].strip() == f"<{idle.one(identity)['deliveries'][0]['id']}@example.com>"
+    assert "Critical: CVE-2, openssl, no fix yet" in message.get_payload(decode=True).decode()
+
+
+def test_recipients_that_were_refused_are_tried_again_and_no_others(
+    idle: Receiver, notifier: Notifier, mailbox: tuple[Mailbox, int]
+) -> None:
+    box, port = mailbox
+    box.refuse = {"b@example.com"}
+    mail_target(idle, port)
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["deliveries"] and idle.one(identity)["deliveries"][0]["tries"] >= 1)
+    box.refuse = set()
+
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+
+    assert [recipients for recipients, _ in box.got] == [["a@example.com"], ["b@example.com"]]
+    assert len({message["Message-ID"] for _, message in box.got}) == 1
+
+
+def test_a_server_that_is_busy_gets_the_same_message_again(
+    idle: Receiver, notifier: Notifier, mailbox: tuple[Mailbox, int]
+) -> None:
+    box, port = mailbox
+    box.fail = True
+    mail_target(idle, port)
+    idle.start()
+    idle.notify(notifier.add(finding()))
+    wait_until(lambda: len(box.got) == 2)
+    box.fail = False
+
+    wait_until(lambda: not any("pass word" in str(entry) for entry in idle.log) and len(box.got) == 3)
+
+    assert len({message["Message-ID"] for _, message in box.got}) == 1
+
+
+def test_a_certificate_nobody_trusts_gets_no_password(
+    idle: Receiver, notifier: Notifier, mailbox: tuple[Mailbox, int]
+) -> None:
+    box, port = mailbox
+    mail_target(idle, port)
+    idle.extra["RECEIVER_CA"] = str(idle.folder / "none.pem")
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+
+    wait_until(lambda: "TLS: CERTIFICATE_VERIFY_FAILED" in str(idle.one(identity)["deliveries"]))
+
+    assert box.got == []

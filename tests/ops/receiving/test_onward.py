@@ -1,0 +1,422 @@
+"""From Clair's post to the targets, and what goes wrong on the way: nothing is lost, nothing is sent twice under two ids."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import socket
+import sqlite3
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ops.receiving.conftest import DIGEST, PATH, Notifier, Receiver, Sink, finding, wait_until
+
+
+def keys(sink: Sink) -> list[str]:
+    return [got.headers["idempotency-key"] for got in sink.got]
+
+
+def test_a_finding_is_fetched_stored_sent_and_deleted_at_clair(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    (idle.folder / "secrets/hook-key").write_text("a secret\n")
+    idle.target("hook", "webhook", sink.url + "/x?y=1", key_file="hook-key")
+    idle.start()
+    identity = notifier.add(finding())
+
+    idle.notify(identity)
+    wait_until(lambda: notifier.deleted and sink.got)
+
+    (got,) = sink.got
+    signature = "sha256=" + hmac.new(b"a secret", got.body, hashlib.sha256).hexdigest()
+    assert got.headers["x-clair-signature"] == signature
+    assert got.document["manifest"] == DIGEST
+    assert [one["vulnerability"] for one in got.document["findings"]] == ["CVE-1"]
+    wait_until(lambda: idle.one(identity)["deleted_at"] and idle.one(identity)["state"] == "delivered")
+    row = idle.one(identity)
+    assert (row["state"], row["error"], row["deliveries"][0]["id"]) == ("delivered", "", keys(sink)[0])
+    assert row["findings"][0]["severity"] == "High"
+
+
+def test_the_notification_is_not_deleted_while_clair_still_marks_it_as_delivered(
+    idle: Receiver, notifier: Notifier
+) -> None:
+    idle.extra["RECEIVER_DELETE_SECONDS"] = "1.5"
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["fetched_at"])
+
+    time.sleep(0.7)
+
+    assert notifier.deleted == []
+    wait_until(lambda: notifier.deleted == [identity])
+
+
+def test_ten_thousand_findings_come_in_pages_and_leave_as_one_message_an_image(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    idle.target("hook", "webhook", sink.url)
+    idle.target("chat", "slack", sink.url)
+    idle.start()
+    identity = notifier.add(*(finding(f"CVE-{number}") for number in range(10_000)))
+
+    idle.notify(identity)
+    wait_until(lambda: len(sink.got) == 2, 60)
+
+    hook, chat = sorted((got.document for got in sink.got), key=lambda one: "text" in one)
+    assert len({one["vulnerability"] for one in hook["findings"]}) == 10_000
+    assert chat["text"].endswith("and 9970 more: ./clair notifications")
+    assert len([path for method, path in notifier.asked if method == "GET"]) == 20
+
+
+def test_killed_between_200_and_fetch(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.target("hook", "webhook", sink.url)
+    notifier.status = 503
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: notifier.asked)
+    idle.kill()
+    notifier.status = 0
+
+    idle.start()
+
+    wait_until(lambda: notifier.deleted and sink.got)
+    assert len(sink.got) == 1
+
+
+def test_killed_in_the_middle_of_the_pages(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.target("hook", "webhook", sink.url)
+    notifier.pages_before_failure = 2
+    idle.extra["RECEIVER_RETRY_SECONDS"] = "0.5"
+    idle.start()
+    identity = notifier.add(*(finding(f"CVE-{number}") for number in range(1500)))
+    idle.notify(identity)
+    wait_until(lambda: len(notifier.asked) == 3)
+    idle.kill()
+    assert sink.got == []
+    notifier.pages_before_failure = -1
+
+    idle.start()
+
+    wait_until(lambda: sink.got)
+    assert len(sink.got[0].document["findings"]) == 1500
+    assert len(idle.one(identity)["findings"]) == 1500
+
+
+def test_killed_between_fetch_and_delete(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.target("hook", "webhook", sink.url)
+    idle.extra["RECEIVER_DELETE_SECONDS"] = "1"
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: sink.got)
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+    idle.kill()
+    assert notifier.deleted == []
+
+    idle.start()
+
+    wait_until(lambda: notifier.deleted == [identity])
+    assert len(sink.got) == 1
+
+
+def test_killed_during_onward_delivery_the_repeat_has_the_same_id(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    idle.target("hook", "webhook", sink.url)
+    sink.delay = 2
+    idle.start()
+    idle.notify(notifier.add(finding()))
+    wait_until(lambda: sink.got)
+    idle.kill()
+    sink.delay = 0
+
+    idle.start()
+
+    wait_until(lambda: len(sink.got) == 2)
+    assert len(set(keys(sink))) == 1
+
+
+def test_the_same_notification_twice_is_sent_once_and_deleted_again(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    """Also a database restored to before the delivery: the notifier posts a known id again."""
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+    one = finding()
+    identity = notifier.add(one)
+    idle.notify(identity)
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["deleted_at"] and sink.got)
+    notifier.add(one, identity=identity)
+
+    idle.notify(identity)
+
+    wait_until(lambda: notifier.deleted == [identity, identity])
+    assert len(sink.got) == 1
+
+
+def test_a_restored_database_that_reports_under_new_ids_is_not_sent_again(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+    idle.notify(notifier.add(finding()))
+    wait_until(lambda: sink.got)
+
+    again = notifier.add(finding(), finding("CVE-2"))
+    idle.notify(again)
+
+    wait_until(lambda: len(sink.got) == 2)
+    assert [one["vulnerability"] for one in sink.got[1].document["findings"]] == ["CVE-2"]
+    assert sorted(one["repeated"] for one in idle.one(again)["findings"]) == [False, True]
+    # Taken back in between, it is new.
+    taken_back = notifier.add(finding(reason="removed"))
+    idle.notify(taken_back)
+    wait_until(lambda: idle.one(taken_back)["fetched_at"])
+    idle.notify(notifier.add(finding()))
+    wait_until(lambda: len(sink.got) == 3)
+
+
+def test_an_unknown_id_is_recorded_and_ends(receiver: Receiver, notifier: Notifier) -> None:
+    identity = str(uuid.uuid4())
+
+    receiver.notify(identity)
+    wait_until(lambda: receiver.one(identity)["fetched_at"])
+
+    row = receiver.one(identity)
+    assert (row["state"], row["error"]) == ("fetched", "unknown to Clair: it answered an empty page")
+    time.sleep(0.6)
+    assert notifier.asked == [("GET", PATH + identity)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ((500, b"", {}), "HTTP 500"),
+        ((302, b"", {"Location": "http://127.0.0.1:1/"}), "HTTP 302"),
+        ((200, b"<!DOCTYPE html><title>Log in</title>", {}), "HTML page"),
+        ((401, b"<html>", {}), "HTTP 401"),
+    ],
+)
+def test_an_answer_that_is_no_success_is_tried_again(
+    idle: Receiver, notifier: Notifier, sink: Sink, answer: tuple[int, bytes, dict[str, str]], error: str
+) -> None:
+    idle.target("hook", "webhook", sink.url)
+    sink.status, sink.text, sink.headers = answer
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: len(sink.got) == 3)
+    assert error in idle.one(identity)["deliveries"][0]["error"]
+    sink.status, sink.text, sink.headers = 204, b"", {}
+
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+
+    assert len(set(keys(sink))) == 1
+
+
+def test_a_dead_letter_is_seen_and_sent_again_by_hand(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.target("hook", "webhook", sink.url, tries=3)
+    sink.status = 500
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["state"] == "dead")
+    assert len(sink.got) == 3
+    sink.status = 200
+
+    result = idle.run("retry", identity)
+
+    assert (result.returncode, json.loads(result.stdout)) == (0, {"retried": 1})
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+    again = idle.run("retry", identity)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr.count("\n") == 1
+    assert json.loads(idle.run("retry").stdout) == {"retried": 0}
+
+
+def test_a_target_that_is_down_for_an_hour_gets_it_afterwards(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        idle.target("hook", "webhook", f"http://127.0.0.1:{free.getsockname()[1]}")
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["deliveries"] and idle.one(identity)["deliveries"][0]["tries"] >= 1)
+    idle.kill()
+    # An hour later, as the database sees it: the time of the next try has passed.
+    with sqlite3.connect(idle.folder / "receiver.db") as connection:
+        connection.execute("UPDATE delivery SET next_try = next_try - 3600")
+    text = (idle.folder / "settings.toml").read_text().splitlines()
+    text = [f'url = "{sink.url}"' if line.startswith("url") else line for line in text]
+    (idle.folder / "settings.toml").write_text("\n".join(text))
+
+    idle.start()
+
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+
+
+def test_a_slow_target_holds_up_no_other(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    slow = Sink()
+    slow.delay = 5
+    idle.target("slow", "webhook", slow.url, timeout=1)
+    idle.target("fast", "slack", sink.url)
+    idle.start()
+    before = time.monotonic()
+
+    for number in range(5):
+        idle.notify(notifier.add(finding(f"CVE-{number}")))
+    wait_until(lambda: len(sink.got) == 5, 5)
+
+    assert time.monotonic() - before < 5
+    wait_until(lambda: any(entry.get("error") == "no answer in time" for entry in idle.log))
+    slow.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"severity": "high"}, {"CVE-high", "CVE-critical", "CVE-unknown"}),
+        ({"only_fixed": True}, {"CVE-low", "CVE-high", "CVE-critical"}),
+        ({"image": "team-a/*"}, {"CVE-low", "CVE-high", "CVE-critical", "CVE-unknown"}),
+        ({"image": "team-b/*"}, set()),
+    ],
+)
+def test_filters(idle: Receiver, notifier: Notifier, sink: Sink, settings: dict[str, Any], names: set[str]) -> None:
+    idle.target("hook", "webhook", sink.url, **settings)
+    assert idle.run("names", text=json.dumps({DIGEST: "team-a/app:1"})).returncode == 0
+    idle.start()
+    identity = notifier.add(
+        finding("CVE-low", "Low"), finding("CVE-high"), finding("CVE-critical", "Critical"),
+        finding("CVE-unknown", "Unknown", fixed_in=""),
+    )  # fmt: skip
+
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+
+    assert {one["vulnerability"] for got in sink.got for one in got.document["findings"]} == names
+    assert idle.one(identity)["deliveries"][0]["state"] == ("delivered" if names else "filtered")
+
+
+def test_slack_text_is_no_markup(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.target("chat", "slack", sink.url)
+    idle.start()
+
+    idle.notify(notifier.add(finding("<!channel> & <https://evil|CVE>\n2")))
+    wait_until(lambda: sink.got)
+
+    text = sink.got[0].document["text"]
+    assert "&lt;!channel&gt; &amp; &lt;https://evil|CVE&gt; 2" in text
+    assert text.startswith(f"*Clair: 1 High in {DIGEST}*\n")
+
+
+def test_a_secret_address_is_nowhere_in_log_and_list(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    (idle.folder / "secrets/chat-url").write_text(sink.url + "/services/SECRET\n")
+    idle.target("chat", "slack", url_file="chat-url")
+    sink.status = 404
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: len(sink.got) > 1)
+
+    assert "SECRET" not in json.dumps([idle.log, idle.list()])
+
+
+def test_a_test_is_taken_only_while_it_is_expected_and_passes_every_filter(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    idle.target("chat", "slack", sink.url, severity="Critical", only_fixed=True)
+    idle.start()
+    identity = str(uuid.uuid4())
+    callback = f"http://notifier-test:6060{PATH}{identity}"
+    body = json.dumps({"notification_id": identity, "callback": callback}).encode()
+
+    assert idle.post(body)[0] == 400
+    assert idle.run("expect-test", "60").returncode == 0
+    assert idle.post(body)[0] == 200
+    assert idle.one(identity)["test"] is True
+    # The throwaway notifier is a name that only exists in its network.
+    assert idle.run("expect-test", "0").returncode == 0
+
+    row = idle.one(identity)
+    assert (row["state"], row["error"]) == ("dead", "test ended")
+    assert idle.post(body)[0] == 400
+    wait_until(lambda: idle.list()["refused"])
+    assert idle.list()["refused"][0]["status"] == 400
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        "http://169.254.169.254/notifier/api/v1/notification/{id}",
+        "{url}/other/{id}",
+        "{url}/notifier/api/v1/notification/x",
+    ],
+)
+def test_no_other_address_is_ever_asked(receiver: Receiver, notifier: Notifier, callback: str) -> None:
+    identity = str(uuid.uuid4())
+    address = callback.format(id=identity, url=notifier.url)
+
+    answer = receiver.post(json.dumps({"notification_id": identity, "callback": address}).encode())
+
+    assert answer == (400, {"message": "callback is not this deployment's notifier"})
+    assert notifier.asked == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[[target]]\n", "target 1, name"),
+        ('[[target]]\nname = "a"\ntype = "fax"\n', "target 1 (a), type"),
+        ('[[target]]\nname = "a"\ntype = "slack"\nurl = "x"\n', "target 1 (a), url"),
+        ('[[target]]\nname = "a"\ntype = "slack"\nurls = "x"\n', "target 1 (a), urls: unknown key"),
+        ('[[target]]\nname = "a"\ntype = "slack"\nurl_file = "gone"\n', "secrets/gone cannot be read"),
+        ('[[target]]\nname = "a"\ntype = "slack"\nurl = 7\n', "target 1 (a), url: must be a text"),
+        ('[[target]]\nname = "a"\ntype = "email"\nhost = "h"\nsender = "a@b"\nrecipients = ["c"]\n', "recipients"),
+        ('[[targets]]\nname = "a"\n', "targets: unknown key"),
+        ("[[target]\n", "line 1"),
+    ],
+)
+def test_settings_that_are_wrong_stop_it_with_their_place(idle: Receiver, text: str, place: str) -> None:
+    (idle.folder / "settings.toml").write_text(text)
+
+    result = idle.run()
+
+    assert (result.returncode, result.stderr) == (2, "")
+    entry = json.loads(result.stdout)
+    assert entry["message"] == "receiver not started"
+    assert place in entry["error"]
+
+
+def test_a_full_disk_is_503_and_nothing_is_lost(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    """The database is at its size limit, which SQLite reports as it does a full disk."""
+    idle.target("hook", "webhook", sink.url)
+    full = idle.folder / "full"
+    code = (
+        "import sqlite3, pathlib, sys, runpy\n"
+        "real = sqlite3.connect\n"
+        "class Full(sqlite3.Connection):\n"
+        "    def execute(self, sql, *rest):\n"
+        f"        if sql.startswith('INSERT') and pathlib.Path({str(full)!r}).exists():\n"
+        "            raise sqlite3.OperationalError('database or disk is full')\n"
+        "        return super().execute(sql, *rest)\n"
+        "sqlite3.connect = lambda *a, **k: real(*a, factory=Full, **k)\n"
+    )
+    Path(idle.folder / "sitecustomize.py").write_text(code)
+    idle.start()
+    identity = notifier.add(finding())
+    full.touch()
+    assert idle.post(idle.body(identity)) == (503, {"message": "not stored"})
+    full.unlink()
+
+    idle.notify(identity)
+    wait_until(lambda: sink.got)
+    full.touch()
+    assert idle.post(idle.body(notifier.add(finding("CVE-2"))))[0] == 503
+    full.unlink()

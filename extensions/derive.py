@@ -133,7 +133,7 @@ def _networks(name: str, answers: Mapping[str, Any]) -> list[str]:
     }
     networks = {
         "clair-database": ["database"],
-        "receiver": ["notifications", "egress"],  # sends on to targets outside
+        "receiver": ["notifications", "delivery"],  # sends on to targets outside, and shares that way with nobody
         "traefik": ["edge", "clair"],
     }.get(name, ["clair"] if external else ["clair", "database"])
     if name == "notifier" and answers["notifier_delivery"] == "bundled":

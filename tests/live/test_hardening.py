@@ -231,6 +231,7 @@ def test_networks_without_a_way_out_are_internal(running: Deployment) -> None:
         "notifications": "true",
         "edge": "false",
         "egress": "false",
+        "delivery": "false",
     }
 
 

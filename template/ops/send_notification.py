@@ -143,6 +143,7 @@ def _deliver(path: Path, notifier: Throwaway) -> None:
         return bool(seen)
 
     path.wait("notification made", made, waiting, "./clair notify-test --timeout 600")
+    notifier.make_no_more()
     path.notification = next(iter(seen))
     path.add("notification made", OK, path.notification)
 

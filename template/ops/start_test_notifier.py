@@ -36,6 +36,9 @@ _RECEIPTS = (
     "SELECT DISTINCT r.notification_id, r.status FROM receipt r JOIN notification_body b USING (notification_id);\n"
 )
 
+# NOT VALID: the row that is there is not looked at.
+_NO_MORE = "ALTER TABLE notification ADD CONSTRAINT one_is_enough CHECK (false) NOT VALID;\n"
+
 
 def container_name(deployment: Deployment) -> str:
     """Return the name of the throwaway notifier's container."""
@@ -101,7 +104,8 @@ def refusal(log: List[Dict[str, Any]]) -> str:
     """Return why the target did not take the notification, by the last failed delivery in a notifier's log; "" if none failed."""
     for place in range(len(log) - 1, -1, -1):
         entry = log[place]
-        if entry.get("message") == "encountered error on tick" and entry.get("level") == "error":
+        delivering = str(entry.get("component", "")).startswith("notifier/Delivery.")
+        if delivering and entry.get("message") == "encountered error on tick":
             reason = str(entry.get("error", "")).replace("failed to deliver notification: ", "", 1)
             brokers = [one for one in log[:place] if str(one.get("component", "")).endswith("/failOver.Connection")]
             if brokers and ("failover" in reason or "exhausted" in reason):
@@ -140,6 +144,10 @@ class Throwaway:
         """Return the state of each notification that it made, by its id."""
         rows = (line.split("|") for line in self._scratch.psql(_RECEIPTS, DATABASE, timeout_seconds=60).splitlines())
         return {row[0]: row[1] for row in rows if len(row) == 2}
+
+    def make_no_more(self) -> None:
+        """Let it make no second notification: its next poll would, however soon this command ends."""
+        self._scratch.psql(_NO_MORE, DATABASE, timeout_seconds=60)
 
     def log(self) -> List[Dict[str, Any]]:
         """Return the lines of its log, oldest first; what is no JSON is left out."""

@@ -24,7 +24,8 @@ ID = "a3eb65b5-f61f-43e0-80ca-3c8b0af101fb"
 
 def failed(error: str, *before: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the end of a notifier's log after a delivery that failed."""
-    return [*before, {"level": "error", "message": "encountered error on tick", "error": error}]
+    tick = {"level": "error", "component": "notifier/Delivery.Deliver", "message": "encountered error on tick"}
+    return [*before, {**tick, "error": error}]
 
 
 @dataclass
@@ -38,6 +39,7 @@ class World:
     receiver: Problem | None = None
     calls: list[list[str]] = field(default_factory=list)
     removed: int = 0
+    ended: int = 0
     interrupt: bool = False
     container: str = "clair-notify-test"
 
@@ -52,6 +54,9 @@ class World:
     def notifications(self) -> dict[str, str]:
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return {ID: status} if status else {}
+
+    def make_no_more(self) -> None:
+        self.ended += 1
 
     def log(self) -> list[dict[str, Any]]:
         return self.failures
@@ -135,6 +140,7 @@ def test_a_notification_that_arrives_is_told_stage_by_stage(run: Callable[..., O
         "delivered to team": "ok",
     }
     assert json.loads(outcome.out)["notification"] == ID
+    assert world.ended == 1
 
 
 @pytest.mark.parametrize("failures", [[], failed("refused")], ids=["arrived", "refused"])
@@ -346,4 +352,10 @@ def test_a_stomp_broker_s_own_words_are_told() -> None:
     log = failed("failed to deliver notification: exhausted all brokers and unable to make connection", dialled)
 
     assert refusal(log) == "stomp connect handshake to broker @ mq:61613 failed: Bad CONNECT"
+
+
+def test_another_error_than_a_delivery_s_is_no_refusal() -> None:
+    other = {"level": "error", "component": "notifier/service/Notifier.Run", "message": "encountered error on tick"}
+
+    assert refusal([other]) == ""
     assert refusal([]) == ""

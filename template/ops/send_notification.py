@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from contextlib import suppress
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Optional
 
 from .change.scratch_server import scratch_server
-from .errors import NO, UNDECIDED, USAGE, Problem
+from .errors import NO, USAGE, Problem
 from .parse_reference import printable
 from .read_arguments import Parser
 from .read_logs import log_reason
 from .read_receiver import call_receiver, read_notifications
-from .settings import Deployment, load_deployment
+from .settings import load_deployment
 from .show_progress import Progress
 from .start_test_notifier import (
     Throwaway,
@@ -35,12 +34,11 @@ from .start_test_notifier import (
     throwaway_notifier,
 )
 from .state_lock import hold_lock
+from .tell_stages import FAILED, OK, UNKNOWN, Path, Stopped, line
 from .write_files import make_folder
 from .write_output import write_output
 
 TIMEOUT_SECONDS = 240.0
-POLL_SECONDS = 0.5
-OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
 _RECEIVER_SECONDS = 30.0
 # How long the receiver may still take what this command sent, after its own limit.
 _GRACE_SECONDS = 60
@@ -49,55 +47,6 @@ _ARRIVED = {
     "amqp": ("message published", "if a queue is bound to the exchange with that key, it is there: Clair is not told"),
     "stomp": ("broker took it", "it is at the destination notifications"),
 }
-
-
-class Stage(NamedTuple):
-    """One stage of the path: its name, `ok`, `failed` or `unknown`, what is to say of it, seconds since the command's start."""
-
-    name: str
-    result: str
-    detail: str
-    seconds: float
-
-
-class Stopped(Exception):
-    """The notification came no further."""
-
-    def __init__(self, stage: str, detail: str, hint: str, code: int = NO) -> None:
-        super().__init__(detail)
-        self.stage, self.detail, self.hint, self.code = stage, detail, hint, code
-
-
-class Path:
-    """The way of one notification, told stage by stage."""
-
-    def __init__(
-        self, deployment: Deployment, progress: Progress, timeout_seconds: float, tell: Callable[[Stage], None]
-    ):
-        self.deployment = deployment
-        self.stages: List[Stage] = []
-        self.notification = ""
-        self._progress = progress
-        self._timeout_seconds = timeout_seconds
-        self._tell = tell
-
-    def add(self, name: str, result: str, detail: str = "") -> None:
-        """Note a stage and tell it."""
-        stage = Stage(name, result, detail, round(self._progress.seconds, 1))
-        self.stages.append(stage)
-        self._progress.end()
-        self._tell(stage)
-
-    def wait(self, stage: str, look: Callable[[], Any], waiting: str, hint: str) -> Any:
-        """Return what `look` returns once that is true; raises Stopped (3) when the time is over."""
-        while True:
-            found = look()
-            if found:
-                return found
-            if self._progress.seconds > self._timeout_seconds:
-                raise Stopped(stage, f"not within {self._timeout_seconds:g} s", hint, UNDECIDED)
-            self._progress.waiting(waiting)
-            time.sleep(POLL_SECONDS)
 
 
 def send(path: Path, progress: Progress) -> None:
@@ -248,11 +197,6 @@ def run(path: Path, progress: Progress, timeout_seconds: float) -> Optional[Stop
             with suppress(Problem):
                 call_receiver(path.deployment, ["expect-test", "0"], _RECEIVER_SECONDS)
     return None
-
-
-def line(stage: Stage) -> str:
-    """Return a stage as a line of text."""
-    return f"{stage.name:<24} {stage.result:<7} {stage.seconds:6.1f} s  {stage.detail}".rstrip()
 
 
 def main(argv: List[str]) -> int:

@@ -60,6 +60,9 @@ def old(running: Deployment, whole_template: Path) -> Iterator[Deployment]:
     assert images_of(running) == {OLD}
     yield running
     render_release(running, whole_template, NEW)
+    if journal(running):
+        # A test failed: the next one begins where it would have.
+        clair(running, "rollback", "--yes")
 
 
 def told(deployment: Deployment, *arguments: str, code: int, **environment: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -153,9 +154,13 @@ def images_of(deployment: Deployment) -> set[str]:
 
 
 def status(deployment: Deployment, method: str, path: str = STATE) -> tuple[int, dict[str, str]]:
-    """Return status and headers of a request through the edge."""
-    code, headers, _ = request(deployment.edge_url, method, path, {"Authorization": f"Bearer {token(deployment)}"})
-    return code, headers
+    """Return status and headers of a request through the edge, (0, {}) if there is no answer: it has just been restarted."""
+    headers = {"Authorization": f"Bearer {token(deployment)}"}
+    try:
+        code, received, _ = request(deployment.edge_url, method, path, headers)
+    except (OSError, http.client.HTTPException):
+        return 0, {}
+    return code, received
 
 
 def wait_for_findings(deployment: Deployment) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shlex
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, List, Sequence
+from typing import Dict, Sequence
 
 from .. import engine
 from ..errors import UNDECIDED, USAGE, Problem
@@ -212,12 +213,12 @@ class _Follower:
 
 def image_identities(deployment: Deployment) -> Dict[str, str]:
     """Return for each image its digest in its registry, or where it came without one, its id; an empty text if it is not here."""
-    found: Dict[str, str] = {}
-    for reference in sorted({str(value) for value in deployment.facts["images"].values()}):
-        words = ["image", "inspect", "--format", "{{.Id}}{{range .RepoDigests}} {{.}}{{end}}", reference]
-        identities: List[str] = engine.docker(words, timeout_seconds=60, check=False).stdout.split()
-        found[reference] = identities[1] if len(identities) > 1 else (identities or [""])[0]
-    return found
+    references = sorted({str(value) for value in deployment.facts["images"].values()})
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(references, pool.map(_identity, references)))
 
 
-Tick = Callable[[], None]
+def _identity(reference: str) -> str:
+    words = ["image", "inspect", "--format", "{{.Id}}{{range .RepoDigests}} {{.}}{{end}}", reference]
+    found = engine.docker(words, timeout_seconds=60, check=False).stdout.split()
+    return found[1] if len(found) > 1 else (found or [""])[0]

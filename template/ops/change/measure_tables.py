@@ -10,7 +10,8 @@ from typing import Dict, List, Mapping, NamedTuple, Optional
 
 from ..role_passwords import literal
 
-# Everything that changes how a value is written as text; and no limit that the role or database has set cuts it short.
+# Everything that changes how a value is written as text; and no limit that the role or database has set cuts it short. Without
+# more workers, which would only take the processors from the dump beside it.
 SETTINGS = """SET datestyle = 'ISO, MDY';
 SET timezone = 'UTC';
 SET intervalstyle = 'postgres';
@@ -21,6 +22,7 @@ SET statement_timeout = 0;
 SET lock_timeout = 0;
 SET idle_in_transaction_session_timeout = 0;
 SET jit = off;
+SET max_parallel_workers_per_gather = 0;
 """
 _OWN = (
     "c.relnamespace = n.oid AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't'"

@@ -12,6 +12,7 @@ CONFIRM, YES=1, TIMEOUT in seconds for each step (7200).
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -88,7 +89,7 @@ def confirmation_problem(deployment: Deployment, backup: Backup, confirm: str, y
         return None
     other = " (this is a backup of another deployment)" if backup.manifest["deployment_name"] != deployment.name else ""
     reason = f"{confirm!r} is not its name" if confirm else f"its name is needed as confirmation{other}"
-    hint = f"if this is what you intend: ./clair restore {backup.path} --confirm {deployment.name}"
+    hint = f"if this is what you intend: ./clair restore {shlex.quote(str(backup.path))} --confirm {deployment.name}"
     return Problem(f"nothing restored, {deployment.name}: {reason}", hint, USAGE)
 
 

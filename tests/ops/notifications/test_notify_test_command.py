@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import send_notification, start_test_notifier
+from ops import send_notification, start_test_notifier, tell_stages
 from ops.errors import Problem
 from ops.start_test_notifier import compose_model, intervals, masked, refusal
 from ops.state_lock import hold_lock
@@ -105,10 +105,10 @@ def run(
             "log_reason": lambda container: "panic: no database",
             "call_receiver": world.call_receiver,
             "read_notifications": lambda *_: document(*world.rows),
-            "POLL_SECONDS": 0.01,
         }
         for name, value in replaced.items():
             monkeypatch.setattr(send_notification, name, value)
+        monkeypatch.setattr(tell_stages, "POLL_SECONDS", 0.01)
         code, sentence = 0, ""
         try:
             code = send_notification.main(["--json", *arguments])

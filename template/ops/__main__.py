@@ -29,7 +29,7 @@ def unreadable(error: SyntaxError) -> "tuple[str, str]":
 
 try:
     from .commands import COMMANDS, help_text
-    from .errors import UNDECIDED, USAGE, Problem
+    from .errors import INTERRUPTED, UNDECIDED, USAGE, Problem
 except SyntaxError as _error:
     # These two are what a Problem and its exit code would come from.
     sys.stderr.write("%s\nHINT: %s\n" % unreadable(_error))
@@ -78,7 +78,7 @@ def main(argv: "list[str]") -> int:
         return report(problem)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # `./clair logs | head`: nobody reads the rest, so nobody has the whole answer. The descriptor is replaced so that
         # Python's own flush is quiet.

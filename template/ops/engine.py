@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from .errors import UNDECIDED, USAGE, Problem
 from .settings import Deployment
@@ -148,6 +148,19 @@ def image_problem(image: str, output: str) -> Problem:
         return problem
     reason = problem.sentence.partition(": ")[2]
     return Problem(f"image not available, {image}: {reason}", _LOAD_IMAGES, UNDECIDED)
+
+
+def open_process(command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+    """Start one docker or Compose call with the environment of every call; `options` are Popen's.
+
+    Raises Problem (2) as `run` does if the program is missing or cannot be run.
+    """
+    try:
+        return subprocess.Popen(list(command), env=environment(), **options)
+    except OSError:
+        # `run` fails the same way and has the sentence.
+        run(command)
+        raise
 
 
 def run(

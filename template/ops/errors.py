@@ -9,6 +9,7 @@ from __future__ import annotations
 NO = 1
 USAGE = 2
 UNDECIDED = 3
+INTERRUPTED = 130
 
 
 class Problem(Exception):

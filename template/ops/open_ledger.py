@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from . import engine
-from .errors import USAGE, Problem
 from .settings import Deployment
 
 # Reads the password's line byte by byte (POSIX: read takes no more than its line), then hands the rest to psql. The first psql
@@ -64,17 +63,11 @@ def _conninfo(**fields: Any) -> str:
 
 def start_psql(command: Sequence[str]) -> subprocess.Popen[str]:
     """Start psql with pipes to all three streams. Raises Problem (2) if there is no docker."""
-    try:
-        return subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=engine.environment(),
-        )
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise Problem(f"docker missing, {command[0]}: {reason.lower()}", "make check", USAGE) from error
+    return engine.open_process(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+    )

@@ -103,21 +103,15 @@ class Clairctl:
         engine.docker(["rm", "--force", "--volumes", self.container], timeout_seconds=REMOVE_SECONDS, check=False)
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                list(command),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=engine.environment(),
-                cwd=self._deployment.root,
-                # Ctrl-C is for this process, which then removes the container.
-                start_new_session=True,
-            )
-        except OSError:
-            # The program is missing or cannot be run; `run` fails the same way and has the sentence.
-            engine.run(command)
-            raise
+        return engine.open_process(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self._deployment.root,
+            # Ctrl-C is for this process, which then removes the container.
+            start_new_session=True,
+        )
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:

@@ -85,21 +85,15 @@ def start(
         # Without names Compose would start everything.
         return
     command = engine.compose_command(deployment, ["up", "--detach", *options, *services])
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            env=engine.environment(),
-            cwd=deployment.root,
-        )
-    except OSError:
-        # The program is missing or cannot be run; `run` fails the same way and has the sentence.
-        engine.run(command)
-        raise
+    process = engine.open_process(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        cwd=deployment.root,
+    )
     output: List[str] = []
     # A full pipe would stop Compose.
     reader = threading.Thread(target=lambda: output.extend(process.stderr or []), daemon=True)

@@ -56,6 +56,15 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
         raise _not_written(path, error) from error
 
 
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's own entries to the disk: after a power loss a file that was renamed into it has its new name."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_tree(folder: Path, files: Dict[str, bytes], mode: int = 0o444) -> None:
     """Write files given by their path below `folder`; folders are 0755."""
     make_folder(folder, 0o755)

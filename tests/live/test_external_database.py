@@ -1,20 +1,15 @@
-"""A deployment on a PostgreSQL of somebody else's: what its administrator is told, and that it works after that.
-
-The server is a container of the test's own, which joins the network that has a way out: the deployment knows it by a
-host name, as it would know any other server.
-"""
+"""A deployment on a PostgreSQL of somebody else's: what its administrator is told, and that it works after that."""
 
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from tests.live.conftest import DeploymentFactory
+from tests.live.external import HOST, Server, external_server
 from tests.live.samples import (
     FAMILIES,
     FEEDS,
@@ -28,44 +23,15 @@ from tests.live.samples import (
     wait_until,
 )
 from tests.live.support import Deployment, Engine, Images
-from tests.live.test_images import HARDENED, POSTGRES
 
-HOST = "postgres.clair.test"
 ROLES = ("indexer", "matcher", "notifier", "ledger")
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running PostgreSQL that no deployment owns."""
-
-    container: str
-    engine: Engine
-
-    def psql(self, database: str, script: str) -> str:
-        """Run a psql script as its administrator, who reads what it prints; fails with psql's words."""
-        return self.engine.docker(
-            "exec", "--interactive", self.container, "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
-            "-U", "postgres", "-d", database, "-f", "-",
-            stdin=script,
-        ).stdout  # fmt: skip
-
-    def join(self, deployment: Deployment) -> None:
-        """Become reachable for the deployment under HOST."""
-        self.engine.docker("network", "connect", "--alias", HOST, f"{deployment.name}_egress", self.container)
 
 
 @pytest.fixture(scope="module")
 def server(engine: Engine, images: Images) -> Iterator[Server]:
-    """Return a PostgreSQL that listens with SCRAM, as one of a database team would."""
-    name = f"clairtest-{secrets.token_hex(4)}-external"
-    engine.docker("run", "--detach", "--name", name, *HARDENED, "--env", f"POSTGRES_PASSWORD={secrets.token_hex(8)}",
-                  "--env", "POSTGRES_INITDB_ARGS=--auth-host=scram-sha-256 --auth-local=trust", POSTGRES)  # fmt: skip
-    ready = ("exec", name, "pg_isready", "--quiet", "--host", "127.0.0.1")
-    try:
-        wait_until(lambda: engine.docker(*ready, check=False).returncode == 0, "the external PostgreSQL", 60)
-        yield Server(name, engine)
-    finally:
-        engine.docker("rm", "--force", "--volumes", name)
+    """Return a server of a database team's."""
+    with external_server(engine) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

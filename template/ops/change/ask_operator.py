@@ -13,6 +13,15 @@ def add_yes(parser: Parser) -> None:
     parser.add_switch("--yes", "YES", "answer the question with yes")
 
 
+def add_change_options(parser: Parser, timeout_seconds: float) -> None:
+    """Add what the commands with a plan have in common; `timeout_seconds` is the default limit of each step."""
+    parser.add_switch("--plan", "PLAN", "print what it would do and change nothing")
+    parser.add_switch("--json", "JSON", "with --plan: print a JSON document")
+    add_yes(parser)
+    parser.add_timeout(timeout_seconds)
+    parser.add_switch("--allow-small", "ALLOW_SMALL", "only warn if this host is smaller than deployment_size asks for")
+
+
 def ask(command: str, question: str, yes: bool) -> None:
     """Return if the operator agrees to `question`, such as `upgrade clair from Clair 4.8.0 to 4.9.0?`.
 

@@ -28,7 +28,7 @@ from ..run_clairctl import size
 from ..settings import Deployment, load_deployment
 from ..show_progress import Progress
 from ..state_lock import hold_lock
-from ..write_files import make_folder, write_file
+from ..write_files import make_folder, sync_folder, write_file
 from .copy_state import copy_state
 from .dump_databases import Dumped, dump_databases, folder_bytes, image_identities
 from .keep_backups import prune, remove_leftovers
@@ -86,7 +86,7 @@ def make_backup(
         _write_sums(new, progress)
         _sync(new)
         new.rename(folder / name)
-        _sync_folder(folder)
+        sync_folder(folder)
     except OSError as error:
         raise Problem(f"backup failed, backups/: {error.strerror}", "df -h backups; ls -ld backups", USAGE) from error
     finally:
@@ -139,15 +139,7 @@ def _write_sums(folder: Path, progress: Progress) -> None:
 def _sync(folder: Path) -> None:
     """Flush every folder; the files were flushed by whoever wrote them (pg_dump does, and `write_file`)."""
     for path in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
-        _sync_folder(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(path)
 
 
 def _json(document: Any) -> bytes:

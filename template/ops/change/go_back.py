@@ -16,15 +16,15 @@ from ..pull_images import pull_missing
 from ..settings import Deployment
 from ..show_progress import Progress
 from ..start_database import SERVICE, start_database
-from ..start_services import own_services
-from ..watch_start import containers, start, works
+from ..watch_start import containers, works
 from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import drop_previous, previous_deployment, return_to_previous
 from .load_backup import drop_databases, load_beside, swap_in_databases
 from .read_backup import Backup, check_backup
 from .roll_services import remove_extras, restore_servers
-from .track_change import Change, advance, drop_change, forget_last_change
+from .start_applied import start_everything
+from .track_change import Change, advance, drop_change, forget_last_change, schema_of
 
 # Without databases to load: unload, start, verify, open.
 _STEPS = ("close", "load", "stop", "swap", "start", "check", "open")
@@ -94,16 +94,11 @@ def _swap(old: Deployment, change: Change, timeout_seconds: float, progress: Pro
 
 
 def _start(old: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
-    services = list(old.facts["services"])
-    own = own_services(old) if (old.applied / "compose.override.yaml").is_file() else []
-    limit = progress.seconds + timeout_seconds
-    options = ["--no-deps", "--remove-orphans"]
-    start(old, [*services, *own], options, limit, progress, is_ready=works, wait_for=services)
+    start_everything(old, timeout_seconds, progress)
 
 
 def _check(old: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
-    schema = {name: int(version) for name, version in dict(change.facts.get("schema", {})).items()}
-    check_release(old, timeout_seconds, progress, schema or None)
+    check_release(old, timeout_seconds, progress, schema_of(change))
 
 
 def _open(old: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:

@@ -19,8 +19,7 @@ from ..refuse_change import chosen_volume
 from ..settings import Deployment, load_deployment
 from ..show_progress import Progress
 from ..start_database import SERVICE, start_database
-from ..start_services import own_services
-from ..watch_start import containers, start, works
+from ..watch_start import containers
 from ..write_files import write_file
 from .backup_database import make_backup
 from .check_release import check_release
@@ -28,8 +27,8 @@ from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import previous_deployment, return_to_previous, save_previous
 from .load_backup import load_into
 from .read_backup import check_backup, read_manifest
-from .roll_services import start_service
-from .track_change import Change, advance, drop_change, finish_change, forget_last_change, turn_back
+from .start_applied import start_database_where_down, start_everything
+from .track_change import Change, advance, drop_change, finish_change, forget_last_change, schema_of, turn_back
 
 UNTOUCHED = ("freeze", "backup", "keep")
 STEPS = (*UNTOUCHED, "apply", "load", "start", "verify", "thaw")
@@ -97,13 +96,13 @@ def _load(new: Deployment, change: Change, timeout_seconds: float, progress: Pro
 
 def _start(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> Change:
     # Where this was cut short, a `down` may have come between.
-    start_where_down(new, timeout_seconds, progress)
-    _start_everything(new, timeout_seconds, progress)
+    start_database_where_down(new, timeout_seconds, progress)
+    start_everything(new, timeout_seconds, progress)
     return change
 
 
 def _verify(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> Change:
-    _check(new, change, timeout_seconds, progress)
+    check_release(new, timeout_seconds, progress, schema_of(change))
     return change
 
 
@@ -158,8 +157,8 @@ def go_back(deployment: Deployment, change: Change, progress: Progress, timeout_
     return_to_previous(old)
     progress.line("way back: starting the old server on its volume")
     start_database(old, progress.seconds + timeout_seconds, progress)
-    _start_everything(old, timeout_seconds, progress)
-    _check(old, change, timeout_seconds, progress)
+    start_everything(old, timeout_seconds, progress)
+    check_release(old, timeout_seconds, progress, schema_of(change))
     thaw(old, timeout_seconds, progress)
     drop_old_parts(old)
     if change.facts.get("failed_at") == "done":
@@ -172,21 +171,6 @@ def go_back(deployment: Deployment, change: Change, progress: Progress, timeout_
         _remove_volume(old, volume)
     forget_last_change(deployment)
     drop_change(deployment)
-
-
-def _start_everything(deployment: Deployment, timeout_seconds: float, progress: Progress) -> None:
-    services = list(deployment.facts["services"])
-    # The server answers already; named here, Compose would hold up the others until its next healthcheck.
-    others = [name for name in services if name != SERVICE]
-    own = own_services(deployment) if (deployment.applied / "compose.override.yaml").is_file() else []
-    limit = progress.seconds + timeout_seconds
-    options = ["--no-deps", "--remove-orphans"]
-    start(deployment, [*others, *own], options, limit, progress, is_ready=works, wait_for=services)
-
-
-def _check(deployment: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
-    schema = {name: int(version) for name, version in dict(change.facts.get("schema", {})).items()}
-    check_release(deployment, timeout_seconds, progress, schema or None)
 
 
 def _stop_services(deployment: Deployment) -> None:
@@ -210,12 +194,6 @@ def _remove_volume(deployment: Deployment, volume: str) -> None:
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise Problem(f"volume not deleted, {volume}: {reason}", f"docker volume rm {volume}", NO)
-
-
-def start_where_down(deployment: Deployment, timeout_seconds: float, progress: Progress) -> None:
-    """Start the applied server where it does not run, after `down` or a power loss: what comes next needs it."""
-    if not any(one.service == SERVICE and one.state == "running" for one in containers(deployment)):
-        start_service(deployment, SERVICE, timeout_seconds, progress)
 
 
 def kept_volumes(deployment: Deployment, volumes: List[str]) -> List[str]:

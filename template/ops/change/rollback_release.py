@@ -21,8 +21,8 @@ from .freeze_edge import thaw
 from .go_back import back_steps, backup_of, go_back
 from .go_forward import UNTOUCHED
 from .keep_previous import previous_deployment
+from .start_applied import start_database_where_down
 from .track_change import Change, drop_change, last_change, turn_back, unfinished_change
-from .upgrade_release import start_database_of
 
 TIMEOUT_SECONDS = 3600.0
 
@@ -66,7 +66,7 @@ def roll_back(deployment: Deployment, change: Change, timeout_seconds: float, pr
 
         go_back_to_volume(deployment, change, progress, timeout_seconds)
         return
-    start_database_of(load_deployment(deployment.root), timeout_seconds, progress)
+    start_database_where_down(load_deployment(deployment.root), timeout_seconds, progress)
     if change.step in UNTOUCHED:
         thaw(load_deployment(deployment.root), timeout_seconds, progress)
         drop_change(deployment)

@@ -230,23 +230,17 @@ def _write_model(deployment: Deployment, mounts: Sequence[Mount]) -> Path:
 
 
 def _start(folder: Path, command: Sequence[str]) -> "subprocess.Popen[str]":
-    try:
-        return subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            env=engine.environment(),
-            cwd=folder,
-            # Ctrl-C is for this process, which then removes the container.
-            start_new_session=True,
-        )
-    except OSError:
-        # The program is missing or cannot be run; `run` fails the same way and has the sentence.
-        engine.run(command)
-        raise
+    return engine.open_process(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        cwd=folder,
+        # Ctrl-C is for this process, which then removes the container.
+        start_new_session=True,
+    )
 
 
 def _follow(

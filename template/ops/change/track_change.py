@@ -7,7 +7,6 @@ have happened. A finished change moves to `state/last-change.json`: what `rollba
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -16,7 +15,7 @@ from typing import Any, Dict, Optional
 
 from ..errors import USAGE, Problem
 from ..settings import Deployment
-from ..write_files import make_folder, write_file
+from ..write_files import make_folder, sync_folder, write_file
 
 # Operation: the commands that go on with it or bring it back.
 _WAYS_OUT = {
@@ -39,6 +38,11 @@ class Change:
     started_at: str
     step: str
     facts: Dict[str, Any] = field(default_factory=dict)
+
+
+def schema_of(change: Change) -> Optional[Dict[str, int]]:
+    """Return the migration that each database stood at when a change began, or None if it did not say."""
+    return {name: int(version) for name, version in dict(change.facts.get("schema", {})).items()} or None
 
 
 def journal_path(deployment: Deployment) -> Path:
@@ -97,14 +101,14 @@ def drop_change(deployment: Deployment) -> None:
     """Forget an unfinished change of which nothing is left."""
     with suppress(FileNotFoundError):
         journal_path(deployment).unlink()
-    _sync_folder(deployment.state)
+    sync_folder(deployment.state)
 
 
 def forget_last_change(deployment: Deployment) -> None:
     """Forget the last change: there is no way back from it any more."""
     with suppress(FileNotFoundError):
         last_change_path(deployment).unlink()
-    _sync_folder(deployment.state)
+    sync_folder(deployment.state)
 
 
 def refuse_unfinished(deployment: Deployment, *operations: str) -> None:
@@ -144,11 +148,4 @@ def _write(path: Path, deployment: Deployment, change: Change) -> None:
     make_folder(deployment.state, 0o700)
     content = {"format": 1, **change.__dict__}
     write_file(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n", 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

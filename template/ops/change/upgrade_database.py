@@ -18,17 +18,19 @@ from .. import engine
 from ..build_parts import build_parts
 from ..check_deployment import require, require_merged
 from ..create_secrets import create_missing
-from ..errors import NO, UNDECIDED, USAGE, Problem
+from ..errors import USAGE, Problem
 from ..pull_images import pull_missing
 from ..read_arguments import Parser
 from ..refuse_change import applied_facts, chosen_volume, data_volume, database_volumes
 from ..settings import Deployment, load_deployment
 from ..show_progress import Progress
 from ..state_lock import hold_lock
-from .ask_operator import add_yes, ask
-from .move_database import UNTOUCHED, go_back, kept_volumes, move, start_where_down
+from .ask_operator import add_change_options, ask
+from .end_in_failure import Failure, end_in_failure
+from .move_database import UNTOUCHED, go_back, kept_volumes, move
 from .plan_database import Plan, disk_problem, left_major_of, lines, make_plan, refusal
 from .read_schema import Schema, read_schemas
+from .start_applied import start_database_where_down
 from .track_change import Change, begin_change, forget_last_change, last_change, refuse_unfinished, unfinished_change
 
 COMMAND = "database-upgrade"
@@ -45,41 +47,21 @@ def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: P
         move(new, change, timeout_seconds, progress, lambda entry: latest.__setitem__(0, entry))
     except (Exception, KeyboardInterrupt) as error:
         # Whatever it was, a fault of these modules too: half a change must not stay.
-        raise _returned(new, latest[0], error, timeout_seconds, progress) from error
+        reached, facts = latest[0], change.facts
+        failure = Failure(
+            f"database-upgrade failed, PostgreSQL {facts['from']} to {facts['to']}",
+            f"PostgreSQL {facts['from']}",
+            COMMAND,
+        )
+        raise end_in_failure(
+            failure, reached.step, error, lambda: go_back(new, reached, progress, timeout_seconds), progress
+        ) from error
     facts = change.facts
     progress.line(
         f"done: {new.name} runs PostgreSQL {facts['to']} on volume {facts['new_volume']} ({progress.seconds:.0f} s)"
     )
     progress.line(
         f"kept: volume {facts['old_volume']}; way back: ./clair rollback; to delete it: ./clair {COMMAND} --drop-old"
-    )
-
-
-def _returned(
-    new: Deployment, change: Change, error: BaseException, timeout_seconds: float, progress: Progress
-) -> Problem:
-    """Bring the old server back and return the Problem to print; a second Ctrl-C stops at once."""
-    if isinstance(error, Problem):
-        problem = error
-    elif isinstance(error, KeyboardInterrupt):
-        problem = Problem("interrupted", f"./clair {COMMAND}", NO)
-    else:
-        problem = Problem(f"internal error: {type(error).__name__}: {error}", "", UNDECIDED)
-    what = f"database-upgrade failed, PostgreSQL {change.facts['from']} to {change.facts['to']}"
-    progress.line(f"step {change.step}: {problem.sentence}")
-    try:
-        go_back(new, change, progress, timeout_seconds)
-    except Problem as second:
-        return Problem(
-            f"{what}: {problem.sentence}; the way back is not finished: {second.sentence}",
-            "./clair rollback",
-            second.code,
-        )
-    except KeyboardInterrupt:
-        return Problem(f"{what}: interrupted on the way back", "./clair rollback", USAGE)
-    hint = problem.hint if problem.hint and " logs" not in problem.hint else f"once that is mended: ./clair {COMMAND}"
-    return Problem(
-        f"{what}: {problem.sentence}; PostgreSQL {change.facts['from']} answers as before", hint, problem.code
     )
 
 
@@ -110,12 +92,8 @@ def drop_old(deployment: Deployment, yes: bool, progress: Progress) -> int:
 def main(argv: List[str]) -> int:
     """Run `database-upgrade`."""
     parser = Parser(COMMAND, "Change the PostgreSQL major to the rendered one, into a new volume, with a way back.")
-    parser.add_switch("--plan", "PLAN", "print what it would do and change nothing")
-    parser.add_switch("--json", "JSON", "with --plan: print a JSON document")
+    add_change_options(parser, TIMEOUT_SECONDS)
     parser.add_argument("--drop-old", action="store_true", help="delete the volumes that are no longer in use")
-    add_yes(parser)
-    parser.add_timeout(TIMEOUT_SECONDS)
-    parser.add_switch("--allow-small", "ALLOW_SMALL", "only warn if this host is smaller than deployment_size asks for")
     options = parser.parse_args(argv)
     new = load_deployment(applied=False)
     require_merged(new)
@@ -139,7 +117,7 @@ def main(argv: List[str]) -> int:
         )
         return 0
     if not options.plan:
-        start_where_down(old, options.timeout, progress)
+        start_database_where_down(old, options.timeout, progress)
     plan = make_plan(old, new, read_schemas(old))
     if options.plan:
         print(json.dumps({"format": 1, **asdict(plan)}, indent=1) if options.json else "\n".join(lines(plan)))
@@ -195,6 +173,6 @@ def _go_on(new: Deployment, change: Change, options: Any, progress: Progress) ->
             raise Problem(f"nothing to continue, {new.name}: the change has ended meanwhile", "./clair ps")
         pull_missing(new, list(new.facts["services"]), options.timeout, progress)
         if current.step in UNTOUCHED:
-            start_where_down(load_deployment(new.root), options.timeout, progress)
+            start_database_where_down(load_deployment(new.root), options.timeout, progress)
         upgrade(new, current, options.timeout, progress)
     return 0

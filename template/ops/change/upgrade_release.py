@@ -20,7 +20,7 @@ from ..build_parts import build_parts
 from ..check_deployment import require, require_merged
 from ..check_host import local_images
 from ..create_secrets import create_missing
-from ..errors import UNDECIDED, USAGE, Problem
+from ..errors import USAGE, Problem
 from ..pull_images import images_of, pull_missing
 from ..read_arguments import Parser
 from ..refuse_change import applied_facts, has_data, older_release_problem
@@ -28,16 +28,16 @@ from ..settings import Deployment, load_deployment
 from ..show_progress import Progress
 from ..start_database import SERVICE
 from ..state_lock import hold_lock
-from ..watch_start import containers
-from .ask_operator import add_yes, ask
+from .ask_operator import add_change_options, ask
 from .database_admin import administer
+from .end_in_failure import Failure, end_in_failure
 from .free_space import disk_needs
 from .freeze_edge import thaw
 from .go_back import back_steps, go_back
 from .go_forward import UNTOUCHED, Run, go_forward
 from .plan_upgrade import ORDER, Plan, lines, make_plan, upgrade_problem
 from .read_schema import read_schemas
-from .roll_services import start_service
+from .start_applied import start_database_where_down
 from .track_change import Change, begin_change, drop_change, refuse_unfinished, turn_back, unfinished_change
 
 TIMEOUT_SECONDS = 3600.0
@@ -53,7 +53,13 @@ def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: P
         away = go_forward(Run(new, timeout_seconds, progress), change, lambda entry: latest.__setitem__(0, entry))
     except (Exception, KeyboardInterrupt) as error:
         # Whatever it was, a fault of these modules too: half a change must not stay.
-        raise _returned(new, latest[0], error, timeout_seconds, progress) from error
+        reached, facts = latest[0], change.facts
+        failure = Failure(
+            f"upgrade failed, Clair {facts['from']} to {facts['to']}", f"Clair {facts['from']}", "upgrade"
+        )
+        raise end_in_failure(
+            failure, reached.step, error, lambda: _bring_back(new, reached, timeout_seconds, progress), progress
+        ) from error
     told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in away.items())
     progress.line(
         f"upgraded: {new.name} runs Clair {new.release} ({progress.seconds:.0f} s{f'; {told}' if told else ''})"
@@ -61,44 +67,13 @@ def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: P
     progress.line(f"way back: ./clair rollback (to {change.facts['from']}, as of {latest[0].facts.get('backup', '')})")
 
 
-def _returned(
-    new: Deployment, change: Change, error: BaseException, timeout_seconds: float, progress: Progress
-) -> Problem:
-    """Bring the old release back and return the Problem to print; a second Ctrl-C stops at once."""
-    problem = _told(error)
-    reason = problem.sentence
-    what = f"upgrade failed, Clair {change.facts['from']} to {change.facts['to']}"
-    progress.line(f"step {change.step}: {reason}")
-    try:
-        if change.step in UNTOUCHED:
-            thaw(load_deployment(new.root), timeout_seconds, progress)
-            drop_change(new)
-        else:
-            change = turn_back(new, change, back_steps(change)[0], failed_at=change.step)
-            go_back(new, change, timeout_seconds, progress)
-    except Problem as second:
-        return Problem(
-            f"{what}: {reason}; the way back is not finished: {second.sentence}", _way_back(new), second.code
-        )
-    except KeyboardInterrupt:
-        return Problem(f"{what}: interrupted on the way back", _way_back(new), USAGE)
-    # The log of a container that failed went with it; its reason stands in the sentence.
-    hint = problem.hint if problem.hint and " logs" not in problem.hint else "once that is mended: ./clair upgrade"
-    return Problem(f"{what}: {reason}; Clair {change.facts['from']} answers as before", hint, problem.code)
-
-
-def _told(error: BaseException) -> Problem:
-    """Return what ended the steps as a Problem."""
-    if isinstance(error, Problem):
-        return error
-    if isinstance(error, KeyboardInterrupt):
-        return Problem("interrupted", "./clair upgrade", USAGE)
-    return Problem(f"internal error: {type(error).__name__}: {error}", "", UNDECIDED)
-
-
-def _way_back(deployment: Deployment) -> str:
-    change = unfinished_change(deployment)
-    return "./clair rollback" if change and change.operation == "rollback" else "./clair upgrade, or ./clair rollback"
+def _bring_back(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
+    if change.step in UNTOUCHED:
+        thaw(load_deployment(new.root), timeout_seconds, progress)
+        drop_change(new)
+    else:
+        change = turn_back(new, change, back_steps(change)[0], failed_at=change.step)
+        go_back(new, change, timeout_seconds, progress)
 
 
 def read_plan(old: Deployment, new: Deployment) -> Plan:
@@ -147,11 +122,7 @@ def _changes(old: Deployment, new: Deployment, service: str) -> bool:
 def main(argv: List[str]) -> int:
     """Run `upgrade`."""
     parser = Parser("upgrade", "Change the Clair release to the rendered one, with a backup and a way back.")
-    parser.add_switch("--plan", "PLAN", "print what it would do and change nothing")
-    parser.add_switch("--json", "JSON", "with --plan: print a JSON document")
-    add_yes(parser)
-    parser.add_timeout(TIMEOUT_SECONDS)
-    parser.add_switch("--allow-small", "ALLOW_SMALL", "only warn if this host is smaller than deployment_size asks for")
+    add_change_options(parser, TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
     new = load_deployment(applied=False)
     require_merged(new)
@@ -215,7 +186,7 @@ def _begin(new: Deployment, plan: Plan, timeout_seconds: float, progress: Progre
     if not old.bundled_database:
         # The way back makes databases; better said now than when it is needed.
         administer(old, "SELECT 1;")
-    start_database_of(old, timeout_seconds, progress)
+    start_database_where_down(old, timeout_seconds, progress)
     facts: Dict[str, Any] = {
         "from": plan.from_release,
         "to": plan.to_release,
@@ -243,13 +214,6 @@ def _go_on(new: Deployment, change: Change, options: Any, progress: Progress) ->
         if current is None:
             raise Problem(f"nothing to continue, {new.name}: the upgrade has ended meanwhile", "./clair ps", USAGE)
         pull_missing(new, [*new.facts["services"], SERVICE, "clair-import"], options.timeout, progress)
-        start_database_of(load_deployment(new.root), options.timeout, progress)
+        start_database_where_down(load_deployment(new.root), options.timeout, progress)
         upgrade(new, current, options.timeout, progress)
     return 0
-
-
-def start_database_of(applied: Deployment, timeout_seconds: float, progress: Progress) -> None:
-    """Start the bundled database where it does not run, after `down` or a power loss: the backup needs it."""
-    running = {one.service for one in containers(applied) if one.state == "running"}
-    if applied.bundled_database and SERVICE not in running:
-        start_service(applied, SERVICE, timeout_seconds, progress)

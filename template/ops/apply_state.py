@@ -15,6 +15,7 @@ import time
 from typing import Any, Dict, Iterable, List, Sequence
 
 from .build_parts import PARTS, Tree, build_parts, top_files
+from .name_images import IMAGE_NAMES
 from .settings import Deployment
 from .write_files import make_folder, read_tree, write_file, write_tree
 
@@ -31,8 +32,9 @@ _MOUNTS = {
     "traefik": ("traefik",),
     "receiver": ("receiver",),
 }
-# Part: a file that a change writes into the applied folder (change/freeze_edge.py); it is no part of what is rendered.
-_IN_PLACE = {"traefik": "dynamic/maintenance.yaml"}
+# Part: a file that is written into the applied folder while its container runs (by change/freeze_edge.py, by scans); it is no
+# part of what is rendered, and recreates nothing.
+_IN_PLACE = {"traefik": "dynamic/maintenance.yaml", "receiver": IMAGE_NAMES}
 
 
 def overlay(deployment: Deployment, parts: Dict[str, Tree], volume: str = "") -> Dict[str, Any]:
@@ -72,7 +74,7 @@ def _folder_number(deployment: Deployment, part: str) -> str:
 
 
 def applied_tree(deployment: Deployment, part: str) -> Tree:
-    """Return the files of an applied part, without what a change under way has put beside them."""
+    """Return the files of an applied part, without what was put beside them while its container runs."""
     tree = read_tree(deployment.applied / part)
     tree.pop(_IN_PLACE.get(part, ""), None)
     return tree
@@ -139,7 +141,7 @@ def drop_old_parts(deployment: Deployment) -> None:
 
 
 def _in_place(deployment: Deployment, part: str) -> Tree:
-    """Return what a change under way has put into a part: an edge that is closed to writes stays closed in a new folder."""
+    """Return what was put into a part while its container runs: an edge that is closed to writes stays closed in a new folder."""
     name = _IN_PLACE.get(part, "")
     path = deployment.applied / part / name
     return {name: path.read_bytes()} if name and path.is_file() else {}

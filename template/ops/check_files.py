@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .build_parts import CLAIR_SERVICES
 from .check_certificates import certificate_findings, is_loopback
+from .check_receiver import receiver_findings
 from .config_check import (
     KeyRules,
     drop_in_sentence,
@@ -200,4 +201,5 @@ CHECKS: Tuple[Tuple[str, Any], ...] = (
     ("secrets", secret_findings),
     ("certificates", certificate_findings),
     ("database", database_findings),
+    ("receiver", receiver_findings),
 )

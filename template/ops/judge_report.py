@@ -6,7 +6,6 @@ of its distributions, the report is of the digest asked for. Whatever is unknown
 
 from __future__ import annotations
 
-import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Optional
@@ -17,8 +16,8 @@ from .find_feeds import Cover, Question, find_feeds
 from .match_updaters import FRESH, NEVER, NO_AGE, STALE, Feeds, Ledger
 from .parse_reference import printable
 from .read_ignore import Entry, Ignores
-from .read_json import Object
 from .read_report import Contents, IndexReport, VulnerabilityReport
+from .receiving.read_fixed import fixed_version
 
 if TYPE_CHECKING:  # reads severities of this module
     from .compare_baseline import Baseline
@@ -202,7 +201,7 @@ def find_findings(report: VulnerabilityReport, options: Options) -> list[Finding
             vulnerability = report.vulnerabilities[identifier]
             score = report.scores.get(identifier)
             severity, by_score = effective_severity(vulnerability.get("normalized_severity"), score)
-            fixed = fixed_version(vulnerability)
+            fixed = fixed_version(vulnerability.get("fixed_in_version"))
             fails = severity >= limit
             if severity == UNKNOWN:
                 fails = options.fail_on != "none" and not options.ignore_unknown
@@ -232,16 +231,3 @@ def effective_severity(normalized: object, score: Optional[float]) -> tuple[int,
     if score is None:
         return UNKNOWN, False
     return next(level for least, level in SCORE_LIMITS if score >= least), True
-
-
-def fixed_version(vulnerability: Object) -> str:
-    """Return the version that fixes a vulnerability, or an empty string.
-
-    OSV's feeds hold a range in the form of a URL query: `fixed=1.2.3&introduced=0` (claircore updater/osv/osv.go).
-    """
-    text = vulnerability.get("fixed_in_version")
-    if not isinstance(text, str):
-        return ""
-    if "=" in text:
-        return ", ".join(urllib.parse.parse_qs(text).get("fixed", []))
-    return text.strip()

@@ -20,6 +20,7 @@ from .format_json import result_document
 from .index_once import IndexOnce
 from .judge_report import Options
 from .match_updaters import Feeds
+from .name_images import ImageNames
 from .open_connection import Deadline
 from .reach_edge import Edge
 from .read_images import Entry
@@ -60,6 +61,7 @@ class Fleet:
     options: Options
     previous: Callable[[str], Optional[Object]]
     timeout_seconds: float
+    names: ImageNames
     found: Found = field(default_factory=Found, repr=False)
 
 
@@ -67,6 +69,11 @@ def scan_entry(fleet: Fleet, entry: Entry) -> Outcome:
     """Return the result of one image; whatever goes wrong with it is its result."""
     deadline = Deadline(fleet.timeout_seconds)
     resolved: list[Image] = []
+
+    def known(image: Image) -> None:
+        resolved.append(image)
+        fleet.names.tell(image.digest, image.name)
+
     try:
         result = run_scan(
             Registry(fleet.client, entry.reference, deadline, found=fleet.found),
@@ -76,7 +83,7 @@ def scan_entry(fleet: Fleet, entry: Entry) -> Outcome:
             options=fleet.options,
             wanted=entry.platform,
             deadline=deadline,
-            resolved=resolved.append,
+            resolved=known,
             index=fleet.index,
         )
     except Problem as problem:

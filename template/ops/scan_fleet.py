@@ -32,6 +32,7 @@ from .index_once import IndexOnce
 from .judge_report import UNDECIDED_VERDICT, Options
 from .keep_journal import FleetJournal, list_folder
 from .match_updaters import Feeds, duration, read_feeds
+from .name_images import ImageNames
 from .open_connection import Deadline, Trust, pem_files
 from .parse_reference import printable
 from .reach_edge import deployment_edge
@@ -124,7 +125,18 @@ def main(argv: Sequence[str]) -> int:
         journal = FleetJournal(folder, deployment.root / "reports")
         index = IndexOnce(state, journal.indexed, ledger.check)
         client = Client(Trust(pem_files(deployment.root / "config" / "ca")), deployment_proxies(deployment))
-        fleet = Fleet(deployment.release, edge, client, ledger, index, feeds, policy, journal.previous, options.timeout)
+        fleet = Fleet(
+            deployment.release,
+            edge,
+            client,
+            ledger,
+            index,
+            feeds,
+            policy,
+            journal.previous,
+            options.timeout,
+            ImageNames(deployment),
+        )
         goes_on = journal.begin(_fingerprint(deployment, policy, feeds), options.restart)
         if goes_on:
             done = sum(code != UNDECIDED for code in journal.done.values())

@@ -25,6 +25,7 @@ from .errors import UNDECIDED, Problem
 from .format_report import FORMATS, format_report
 from .judge_report import EMPTY, UNDECIDED_VERDICT
 from .match_updaters import Feeds, read_feeds
+from .name_images import ImageNames
 from .open_connection import Deadline, Trust, pem_files
 from .parse_reference import Reference, is_loopback, parse_platform, parse_reference, printable
 from .reach_edge import deployment_edge
@@ -122,6 +123,7 @@ def scan(deployment: Deployment, options: argparse.Namespace, activity: Activity
 
     def resolved(image: Image) -> None:
         note_image(options, image)
+        ImageNames(deployment).tell(image.digest, image.name)
 
     def step(text: str) -> None:
         activity.text = f"{text} {reference}"

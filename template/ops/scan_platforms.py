@@ -12,6 +12,7 @@ import time
 from .choose_platform import IndexEntry
 from .errors import Problem
 from .match_updaters import Feeds
+from .name_images import ImageNames
 from .open_connection import Deadline
 from .parse_reference import Platform, parse_platform
 from .reach_edge import Edge
@@ -60,6 +61,7 @@ def scan_platforms(
     """
     entries = source.entries(parse_platform(f"linux/{deployment.architecture}"))
     results = []
+    names = ImageNames(deployment)
     with SharedLedger(LedgerSession(deployment, deadline)) as ledger:
         ledger.ledger()
         for number, entry in enumerate(entries, 1):
@@ -84,5 +86,6 @@ def scan_platforms(
             except Problem as problem:
                 image = Image(options.image, entry.digest, entry.platform, ())
                 result = failed_result(image, problem.sentence, feeds, options.policy, time.time())
+            names.tell(entry.digest, options.image)
             results.append(result)
     return results

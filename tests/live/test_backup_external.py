@@ -46,7 +46,8 @@ def external(shared_deployment: DeploymentFactory, server: Server) -> Deployment
     deployment = shared_deployment(
         feeds_offline=True, database_mode="external", database_host=HOST, database_sslmode="disable"
     )
-    # The first call makes the networks.
+    # The first call makes the passwords and prints the SQL, the second makes the networks and finds no server.
+    clair(deployment, "database", check=False)
     clair(deployment, "database", check=False)
     server.join(deployment)
     server.psql("postgres", clair(deployment, "database", "--print-sql").stdout)

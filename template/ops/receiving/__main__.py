@@ -5,11 +5,10 @@
     retry [ID]           try dead letters again: all, of a notification, or one delivery; exit 2 if there is none
     status               counts as JSON
     expect-test SECONDS  take notifications of the throwaway notifier of `notify-test`; 0 ends it
-    names                read {"<digest>": "<name>"} from standard input: names of images for messages and filters
 
 Environment, for tests: RECEIVER_KEY (/app/psk), RECEIVER_DATABASE (/var/tmp/receiver.db), RECEIVER_PORT (8080),
 RECEIVER_NOTIFIER (http://notifier:6060), RECEIVER_SETTINGS (/app/settings.toml), RECEIVER_SECRETS (/app/secrets),
-RECEIVER_CA (/app/ca.pem), RECEIVER_DELETE_SECONDS (30), RECEIVER_RETRY_SECONDS (5).
+RECEIVER_CA (/app/ca.pem), RECEIVER_NAMES (/app/image-names), RECEIVER_DELETE_SECONDS (30), RECEIVER_RETRY_SECONDS (5).
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ from pathlib import Path
 from .deliver_messages import Deliverer, end_unknown_targets
 from .expect_test import expect
 from .fetch_findings import Fetcher
-from .list_notifications import count_states, list_notifications, name_images, retry
+from .learn_names import Names
+from .list_notifications import count_states, list_notifications, retry
 from .open_store import Store
 from .read_settings import BadSettings, Target, read_settings
 from .send_message import trust
@@ -74,7 +74,8 @@ def serve() -> int:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True)
     thread.start()
     log("info", "receiver ready", port=server.server_address[1], targets=[target.name for target in targets])
-    fetcher = Fetcher(store, key, targets, arrived, delete_seconds)
+    names = Names(Path(os.environ.get("RECEIVER_NAMES", "/app/image-names")))
+    fetcher = Fetcher(store, key, targets, arrived, notifier=notifier, names=names, delete_seconds=delete_seconds)
     deliverers = [Deliverer(store, target, context) for target in targets]
     stop.wait()
     for deliverer in deliverers:
@@ -103,13 +104,8 @@ def _command(options: argparse.Namespace, store: Store) -> int:
         print(json.dumps({"retried": count}))
     elif options.command == "status":
         print(json.dumps(count_states(store, [target.name for target in _targets()])))
-    elif options.command == "expect-test":
-        expect(store, options.seconds)
     else:
-        names_read = json.load(sys.stdin)
-        if not isinstance(names_read, dict) or not all(isinstance(value, str) for value in names_read.values()):
-            raise ValueError('standard input is not {"<digest>": "<name>"}')
-        name_images(store, names_read)
+        expect(store, options.seconds)
     return 0
 
 
@@ -126,7 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="counts")
     test = commands.add_parser("expect-test", help="take notifications of notify-test")
     test.add_argument("seconds", type=int, metavar="SECONDS", help="for so long; 0 ends it")
-    commands.add_parser("names", help="read names of images from standard input")
     return parser
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .open_store import Store
 
+NOTIFICATION_PATH = "/notifier/api/v1/notification/"
 TEST_NOTIFIER = "http://notifier-test:6060"
 _MAXIMUM_SECONDS = 3600
 

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from .expect_test import NOTIFICATION_PATH, TEST_NOTIFIER
+from .learn_names import Names
 from .open_store import Store
 from .plan_deliveries import plan_deliveries, store_findings
 from .read_settings import Target
@@ -28,6 +30,8 @@ _MAXIMUM_PAGE_BYTES = 16 * 1024 * 1024
 _MAXIMUM_PAGES = 20_000
 _DELETE_TRIES = 12
 _TEST_DELETE_SECONDS = 2.0
+# Findings in one transaction.
+_TOGETHER = 100
 KEPT_DAYS = 90
 
 
@@ -35,16 +39,30 @@ class Failed(Exception):
     """One sentence why the notifier gave no answer that counts."""
 
 
+class NotReached(Failed):
+    """The notifier gave no answer at all: it is asked again for as long as that takes."""
+
+
 class Fetcher:
     """The thread; `stop` ends it after the page that it reads."""
 
     def __init__(
-        self, store: Store, key: bytes, targets: list[Target], arrived: threading.Event, delete_seconds: float
+        self,
+        store: Store,
+        key: bytes,
+        targets: list[Target],
+        arrived: threading.Event,
+        *,
+        notifier: str,
+        names: Names,
+        delete_seconds: float,
     ):
         self._store = store
         self._key = key
         self._targets = targets
         self._arrived = arrived
+        self._notifier = notifier
+        self._names = names
         self._delete_seconds = delete_seconds
         self._stopping = threading.Event()
         self._cleaned = 0.0
@@ -87,17 +105,19 @@ class Fetcher:
         return bool(fetch or delete)
 
     def _fetch(self, row: sqlite3.Row) -> None:
-        identity, total = row["id"], 0
+        identity = row["id"]
         try:
-            for findings in self._pages(row["callback"]):
-                total += len(findings)
-                with self._store.write(flushed=False) as connection:
-                    store_findings(connection, identity, findings)
-        except Failed as failed:
-            self._put_off(row, str(failed))
+            total = self._store_pages(row)
+        except sqlite3.Error:
+            raise
+        except Exception as error:
+            # Whatever one notification holds, the next ones do not wait for it.
+            known = isinstance(error, Failed)
+            self._put_off(row, str(error) if known else f"internal error: {type(error).__name__}", error)
             # The next one will hardly fare better: leave the processor to the posts.
             self._stopping.wait(wait_seconds(1) / 5)
             return
+        self._names.learn(self._store)
         delay = _TEST_DELETE_SECONDS if row["test"] else self._delete_seconds
         with self._store.write() as connection:
             count = plan_deliveries(connection, identity, self._targets, bool(row["test"]))
@@ -114,9 +134,24 @@ class Fetcher:
             )
         log("info", "notification fetched", notification_id=identity, findings=total, deliveries=count)
 
-    def _put_off(self, row: sqlite3.Row, error: str) -> None:
+    def _store_pages(self, row: sqlite3.Row) -> int:
+        """Store the findings of every page; return how many there are."""
+        total = 0
+        for findings in self._pages(self._address(row)):
+            total += len(findings)
+            for start in range(0, len(findings), _TOGETHER):
+                # In small transactions: posts wait for them.
+                with self._store.write(flushed=False) as connection:
+                    store_findings(connection, row["id"], findings[start : start + _TOGETHER])
+        return total
+
+    def _address(self, row: sqlite3.Row) -> str:
+        """Return where a notification is asked for: the notifier's own address, whatever was posted once."""
+        return f"{TEST_NOTIFIER if row['test'] else self._notifier}{NOTIFICATION_PATH}{row['id']}"
+
+    def _put_off(self, row: sqlite3.Row, error: str, cause: Exception) -> None:
         tries = row["tries"] + 1
-        dead = tries >= FETCH_TRIES
+        dead = tries >= FETCH_TRIES and not isinstance(cause, NotReached)
         with self._store.write(flushed=False) as connection:
             # A test that was ended meanwhile stays ended.
             connection.execute(
@@ -130,7 +165,7 @@ class Fetcher:
     def _delete(self, row: sqlite3.Row) -> None:
         status, body, error = 0, b"", ""
         try:
-            status, body = self._ask("DELETE", row["callback"])
+            status, body = self._ask("DELETE", self._address(row))
         except Failed as failed:
             error = str(failed)
         # 500 is Clair's answer for one that is not there (4.9.0): deleted by an earlier try.
@@ -189,7 +224,7 @@ class Fetcher:
             if len(body) <= _MAXIMUM_PAGE_BYTES and answer.length:
                 raise Failed("the notifier's answer broke off")
         except (OSError, http.client.HTTPException) as error:
-            raise Failed(
+            raise NotReached(
                 f"the notifier was not reached: {getattr(error, 'strerror', None) or type(error).__name__}"
             ) from error
         finally:

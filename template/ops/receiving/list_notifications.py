@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .open_store import Store
@@ -58,7 +58,7 @@ def retry(store: Store, identity: str) -> int:
     return fetches + deliveries
 
 
-def name_images(store: Store, names: dict[str, str]) -> None:
+def name_images(store: Store, names: Mapping[str, str]) -> None:
     """Remember the names of images by digest."""
     with store.write() as connection:
         connection.executemany(

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .read_fixed import fixed_version
 from .read_settings import SEVERITIES, Target
 
 
@@ -28,26 +29,39 @@ def store_findings(connection: sqlite3.Connection, notification: str, findings: 
             "severity": _severity(vulnerability),
             "package": _text(package.get("name")),
             "version": _text(package.get("version")),
-            "fixed_in": _text(vulnerability.get("fixed_in_version")),
+            "fixed_in": _text(fixed_version(vulnerability.get("fixed_in_version"))),
         }
         said = [*row.values(), *(_text(distribution.get(key)) for key in ("did", "version_id", "version"))]
         said.append(_text(repository.get("name")))
         fingerprint = hashlib.sha256(json.dumps(said).encode()).hexdigest()
         reason = _text(finding.get("reason"))
-        last = connection.execute(
-            "SELECT reason FROM finding WHERE fingerprint = ? AND id <> ? ORDER BY rowid DESC LIMIT 1",
-            (fingerprint, finding["id"]),
-        ).fetchone()
         connection.execute(
             "INSERT OR IGNORE INTO finding (id, notification, fingerprint, repeated, manifest, vulnerability, severity,"
-            " package, version, fixed_in, reason, links) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (finding["id"], notification, fingerprint, int(bool(last) and last["reason"] == reason), *row.values(), reason,
+            " package, version, fixed_in, reason, links) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (_text(finding["id"]), notification, fingerprint, *row.values(), reason,
              _text(vulnerability.get("links"))),
         )  # fmt: skip
 
 
+def mark_repeated(connection: sqlite3.Connection, notification: str) -> None:
+    """Mark the findings of a whole notification that say again what the last one about the same thing said.
+
+    Decided when all pages are there: an entry of a feed whose description alone has changed is reported as removed and as
+    added at once, in any order, and that is no news.
+    """
+    connection.execute(
+        "UPDATE finding SET repeated = 1 WHERE notification = ?1 AND reason = 'added' AND EXISTS ("
+        "SELECT 1 FROM finding AS other WHERE other.fingerprint = finding.fingerprint AND other.reason = 'added'"
+        " AND other.notification = (SELECT earlier.notification FROM finding AS earlier"
+        " WHERE earlier.fingerprint = finding.fingerprint AND earlier.notification <> ?1"
+        " ORDER BY earlier.rowid DESC LIMIT 1))",
+        (notification,),
+    )
+
+
 def plan_deliveries(connection: sqlite3.Connection, notification: str, targets: Sequence[Target], test: bool) -> int:
     """Store a delivery per image and target; return how many wait to be sent."""
+    mark_repeated(connection, notification)
     manifests = connection.execute(
         "SELECT DISTINCT manifest FROM finding WHERE notification = ? ORDER BY manifest", (notification,)
     ).fetchall()
@@ -104,4 +118,5 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return value[:2000] if isinstance(value, str) else ""
+    # JSON may hold half of a surrogate pair, which no file and no message can.
+    return value[:2000].encode("utf-8", "replace").decode() if isinstance(value, str) else ""

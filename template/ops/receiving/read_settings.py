@@ -94,6 +94,10 @@ def _target(table: dict[str, Any], number: int, secrets: Path) -> Target:
             raise BadSettings(f"{place}, {key}: unknown key; {kind} knows {', '.join(known)}")
         if type(value) is not known[key]:
             raise BadSettings(f"{place}, {key}: must be {_words(known[key])}")
+    if "@" in table.get("url", "") or "?" in table.get("url", ""):
+        raise BadSettings(
+            f"{place}, url: a user part or a query is a secret; put the whole URL into a file, and name it as url_file"
+        )
     values = {key: value for key, value in table.items() if not key.endswith("_file")}
     for key in ("url", "key", "password"):
         if f"{key}_file" in table:

@@ -43,10 +43,9 @@ def trust(ca_file: Path) -> ssl.SSLContext:
 def post(target: Target, body: bytes, identity: str, context: ssl.SSLContext) -> None:
     """Post a message; raises NotSent unless the target took it."""
     headers = {"Content-Type": "application/json", "User-Agent": "clair-receiver", "Connection": "close"}
-    if target.type == "webhook":
-        headers["Idempotency-Key"] = identity
-        if target.key:
-            headers["X-Clair-Signature"] = "sha256=" + hmac.new(target.key.encode(), body, hashlib.sha256).hexdigest()
+    headers["Idempotency-Key"] = identity
+    if target.key:
+        headers["X-Clair-Signature"] = "sha256=" + hmac.new(target.key.encode(), body, hashlib.sha256).hexdigest()
     parts = urlsplit(target.url)
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

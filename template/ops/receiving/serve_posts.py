@@ -18,13 +18,12 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from .expect_test import TEST_NOTIFIER, is_expected
+from .expect_test import NOTIFICATION_PATH, TEST_NOTIFIER, is_expected
 from .open_store import Store
 from .sign_token import Refused, check_token
 from .store_posts import Writer
 from .write_log import log
 
-NOTIFICATION_PATH = "/notifier/api/v1/notification/"
 MAXIMUM_BODY_BYTES = 64 * 1024
 # A request that takes longer is cut off; less than the container's stop_grace_period.
 REQUEST_SECONDS = 10.0

@@ -112,4 +112,10 @@ def _insert(connection: sqlite3.Connection, post: Post) -> bool:
         " WHERE id = ? AND deleted IS NOT NULL",
         (post.again_seconds, post.identity),
     )
+    # It was empty when it was asked for, or given up; Clair would not post again what it does not hold.
+    connection.execute(
+        "UPDATE notification SET state = 'received', tries = 0, next_try = 0, error = '' WHERE id = ? AND (state = 'dead'"
+        " OR state = 'fetched' AND NOT EXISTS (SELECT 1 FROM finding WHERE notification = notification.id))",
+        (post.identity,),
+    )
     return False

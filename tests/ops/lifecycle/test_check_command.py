@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,14 +43,17 @@ def findings(clair: Clair, *flags: str) -> list[tuple[str, str]]:
 def test_a_fresh_project_passes(ready: Clair) -> None:
     result = ready("check")
 
-    names = "update, configs, secrets, certificates, database, docker, compose, ports, images"
+    names = "update, configs, secrets, certificates, database, receiver, docker, compose, ports, images"
     assert (result.code, result.out, result.err) == (0, f"check passed: {names}\n", "")
 
 
 def test_offline_asks_no_docker(ready: Clair) -> None:
     result = ready("check", "--offline")
 
-    assert (result.code, result.out) == (0, "check passed: update, configs, secrets, certificates, database\n")
+    assert (result.code, result.out) == (
+        0,
+        "check passed: update, configs, secrets, certificates, database, receiver\n",
+    )
     assert ready.docker.calls() == []
 
 
@@ -537,3 +541,17 @@ def test_a_folder_of_another_user_names_the_way_back(clair: Clair) -> None:
 
     expected = 'folder not writable, state: permission denied\nHINT: sudo chown -R "$(id -u):$(id -g)" state\n'
     assert (result.returncode, result.stderr) == (2, expected)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
+def test_settings_of_the_receiver_are_checked_before_it_is_started(ready: Clair) -> None:
+    ready.write("config/receiver/settings.toml", '[[target]]\nname = "chat"\ntype = "slack"\nurl_file = "chat"\n')
+
+    checked, started = ready("check", OFFLINE="1"), ready("up")
+
+    sentence = (
+        "receiver settings wrong, config/receiver/settings.toml: target 1 (chat), url_file: secrets/chat cannot be read\n"
+        "HINT: ls -l secrets config/receiver\n"
+    )
+    assert (checked.code, checked.err) == (1, sentence)
+    assert (started.code, started.err) == (2, sentence)

@@ -194,6 +194,7 @@ class Receiver:
             "RECEIVER_SETTINGS": str(self.folder / "settings.toml"),
             "RECEIVER_SECRETS": str(self.folder / "secrets"),
             "RECEIVER_CA": str(self.folder / "ca.pem"),
+            "RECEIVER_NAMES": str(self.folder / "image-names"),
             "RECEIVER_NOTIFIER": self.notifier.url,
             "RECEIVER_DELETE_SECONDS": "0.3",
             "RECEIVER_RETRY_SECONDS": "0.05",

@@ -23,7 +23,8 @@ def keys(sink: Sink) -> list[str]:
 
 def test_a_finding_is_fetched_stored_sent_and_deleted_at_clair(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
     (idle.folder / "secrets/hook-key").write_text("a secret\n")
-    idle.target("hook", "webhook", sink.url + "/x?y=1", key_file="hook-key")
+    (idle.folder / "secrets/hook-url").write_text(sink.url + "/x?y=1\n")
+    idle.target("hook", "webhook", url_file="hook-url", key_file="hook-key")
     idle.start()
     identity = notifier.add(finding())
 
@@ -183,6 +184,98 @@ def test_a_restored_database_that_reports_under_new_ids_is_not_sent_again(
     wait_until(lambda: len(sink.got) == 3)
 
 
+@pytest.mark.parametrize("reasons", [("removed", "added"), ("added", "removed")])
+def test_entry_whose_description_alone_has_changed_is_no_news(
+    idle: Receiver, notifier: Notifier, sink: Sink, reasons: tuple[str, str]
+) -> None:
+    """Clair reports such an entry as removed and as added, in the order of random ids."""
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+    idle.notify(notifier.add(finding()))
+    wait_until(lambda: sink.got)
+
+    both = [
+        finding(reason=reason, id=f"{number}1111111-1111-4111-8111-111111111111")
+        for number, reason in enumerate(reasons)
+    ]
+    changed = notifier.add(*both, finding("CVE-2"))
+    idle.notify(changed)
+
+    wait_until(lambda: len(sink.got) == 2)
+    assert [one["vulnerability"] for one in sink.got[1].document["findings"]] == ["CVE-2"]
+    # Its last word is still that it is there.
+    idle.notify(notifier.add(finding(), finding("CVE-3")))
+    wait_until(lambda: len(sink.got) == 3)
+    assert [one["vulnerability"] for one in sink.got[2].document["findings"]] == ["CVE-3"]
+
+
+def test_one_finding_that_no_file_can_hold_stops_nothing(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+
+    idle.notify(notifier.add(finding("CVE-\ud800")))
+    idle.notify(notifier.add(finding("CVE-2")))
+
+    wait_until(lambda: len(sink.got) == 2)
+    assert {one["vulnerability"] for got in sink.got for one in got.document["findings"]} == {"CVE-?", "CVE-2"}
+
+
+def test_range_of_an_osv_feed_is_a_fix_only_where_it_names_one(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.target("hook", "webhook", sink.url, only_fixed=True)
+    idle.start()
+
+    idle.notify(
+        notifier.add(
+            finding("CVE-open", fixed_in="introduced=0"), finding("CVE-fixed", fixed_in="fixed=9.9.9&introduced=0")
+        )
+    )
+
+    wait_until(lambda: sink.got)
+    assert [(one["vulnerability"], one["fixed_in"]) for one in sink.got[0].document["findings"]] == [
+        ("CVE-fixed", "9.9.9")
+    ]
+
+
+def test_notification_that_was_empty_is_fetched_again_when_it_is_posted_again(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+    identity = str(uuid.uuid4())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["fetched_at"])
+
+    notifier.notifications[identity] = [finding()]
+    idle.notify(identity)
+
+    wait_until(lambda: sink.got)
+
+
+def test_notifier_that_is_away_is_asked_for_as_long_as_it_takes(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+    notifier.pages_before_failure = 0
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["tries"] >= 1)
+    idle.kill()
+    away, idle.extra["RECEIVER_NOTIFIER"] = idle.environment["RECEIVER_NOTIFIER"], "http://127.0.0.1:1"
+    with sqlite3.connect(idle.folder / "receiver.db") as connection:
+        connection.execute("UPDATE notification SET tries = 1000, next_try = 0")
+
+    idle.start()
+    wait_until(lambda: idle.one(identity)["tries"] > 1000)
+
+    assert idle.one(identity)["state"] == "received"
+    idle.kill()
+    idle.extra["RECEIVER_NOTIFIER"] = away
+    notifier.pages_before_failure = 1000
+    with sqlite3.connect(idle.folder / "receiver.db") as connection:
+        connection.execute("UPDATE notification SET next_try = 0")
+    idle.start()
+    wait_until(lambda: sink.got)
+
+
 def test_an_unknown_id_is_recorded_and_ends(receiver: Receiver, notifier: Notifier) -> None:
     identity = str(uuid.uuid4())
 
@@ -290,8 +383,9 @@ def test_a_slow_target_holds_up_no_other(idle: Receiver, notifier: Notifier, sin
 )
 def test_filters(idle: Receiver, notifier: Notifier, sink: Sink, settings: dict[str, Any], names: set[str]) -> None:
     idle.target("hook", "webhook", sink.url, **settings)
-    assert idle.run("names", text=json.dumps({DIGEST: "team-a/app:1"})).returncode == 0
     idle.start()
+    # A scan tells it at any time.
+    (idle.folder / "image-names").write_text(f"{DIGEST}\tteam-b/app:1\n{DIGEST}\tteam-a/app:1\n")
     identity = notifier.add(
         finding("CVE-low", "Low"), finding("CVE-high"), finding("CVE-critical", "Critical"),
         finding("CVE-unknown", "Unknown", fixed_in=""),
@@ -311,6 +405,7 @@ def test_slack_text_is_no_markup(idle: Receiver, notifier: Notifier, sink: Sink)
     idle.notify(notifier.add(finding("<!channel> & <https://evil|CVE>\n2")))
     wait_until(lambda: sink.got)
 
+    assert len(sink.got[0].headers["idempotency-key"]) == 32
     text = sink.got[0].document["text"]
     assert "&lt;!channel&gt; &amp; &lt;https://evil|CVE&gt; 2" in text
     assert text.startswith(f"*Clair: 1 High in {DIGEST}*\n")
@@ -379,6 +474,8 @@ def test_no_other_address_is_ever_asked(receiver: Receiver, notifier: Notifier, 
         ('[[target]]\nname = "a"\ntype = "slack"\nurl_file = "gone"\n', "secrets/gone cannot be read"),
         ('[[target]]\nname = "a"\ntype = "slack"\nurl = 7\n', "target 1 (a), url: must be a text"),
         ('[[target]]\nname = "a"\ntype = "email"\nhost = "h"\nsender = "a@b"\nrecipients = ["c"]\n', "recipients"),
+        ('[[target]]\nname = "a"\ntype = "slack"\nurl = "https://user:word@h/"\n', "target 1 (a), url: a user part"),
+        ('[[target]]\nname = "a"\ntype = "webhook"\nurl = "https://h/?token=t"\n', "target 1 (a), url: a user part"),
         ('[[targets]]\nname = "a"\n', "targets: unknown key"),
         ("[[target]\n", "line 1"),
     ],

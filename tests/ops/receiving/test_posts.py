@@ -15,7 +15,7 @@ import jwt
 import pytest
 from ops.receiving.sign_token import Refused, check_token
 
-from tests.ops.receiving.conftest import KEY, PATH, Receiver, sign
+from tests.ops.receiving.conftest import KEY, PATH, Notifier, Receiver, sign, wait_until
 
 
 def stored(receiver: Receiver) -> list[tuple[str, str, str]]:
@@ -219,19 +219,21 @@ def test_100_megabytes_are_refused_without_being_read(receiver: Receiver) -> Non
     assert receiver.send(head.encode())[0] == 413
 
 
-def test_the_first_receivers_database_is_taken_over(idle: Receiver) -> None:
+def test_the_first_receivers_database_is_taken_over(idle: Receiver, notifier: Notifier) -> None:
+    """It took any address; this one asks the notifier's own, whatever is written there."""
     connection = sqlite3.connect(idle.folder / "receiver.db")
     connection.execute(
         "CREATE TABLE notification (id TEXT PRIMARY KEY, callback TEXT NOT NULL, received TEXT NOT NULL)"
     )
     identity = str(uuid.uuid4())
-    connection.execute("INSERT INTO notification VALUES (?, 'http://127.0.0.1:1/', '2026-01-01')", (identity,))
+    connection.execute("INSERT INTO notification VALUES (?, 'http://127.0.0.1:1/', datetime('now'))", (identity,))
     connection.commit()
     connection.close()
 
     idle.start()
 
-    assert idle.one(identity)["state"] == "received"
+    wait_until(lambda: idle.one(identity)["state"] == "fetched")
+    assert notifier.asked == [("GET", PATH + identity)]
 
 
 def test_numbers_that_are_none_expire() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops.judge_report import SEVERITIES, Options, Verdict, effective_severity, fixed_version, judge_report
+from ops.judge_report import SEVERITIES, Options, Verdict, effective_severity, judge_report
 from ops.match_updaters import Feeds, Ledger, LedgerRow
 from ops.read_json import Unreadable
 from ops.read_report import parse_index_report, parse_vulnerability_report
+from ops.receiving.read_fixed import fixed_version
 
 from extensions.catalogue import Catalogue
 
@@ -341,7 +342,7 @@ def test_a_report_that_points_at_what_it_does_not_hold_is_not_read(case: Case, d
     ],
 )
 def test_the_fixed_version_is_read_in_both_of_its_forms(text: Any, fixed: str) -> None:
-    assert fixed_version({"fixed_in_version": text}) == fixed
+    assert fixed_version(text) == fixed
 
 
 @given(st.sampled_from(SEVERITIES), st.none() | st.floats(0, 10))

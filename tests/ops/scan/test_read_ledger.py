@@ -163,7 +163,7 @@ def test_without_docker_the_program_is_named(place: Deployment, monkeypatch: pyt
     with pytest.raises(Problem) as found:
         LedgerSession(place, Deadline(5))
 
-    assert found.value.sentence == "docker missing, no-such-docker: no such file or directory"
+    assert found.value.sentence == "docker missing, no-such-docker: command not found"
     assert found.value.code == USAGE
 
 

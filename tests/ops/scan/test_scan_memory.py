@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -84,6 +85,6 @@ def test_a_report_of_50_mb_is_handled_in_under_400_mib(
 
 def with_commands(deployment: Path) -> Path:
     """Put the commands into a deployment, as the render does, and return it."""
-    for path in (Path(__file__).parents[3] / "template" / "ops").glob("*.*"):
-        (deployment / "ops" / path.name).write_bytes(path.read_bytes())
+    source = Path(__file__).parents[3] / "template" / "ops"
+    shutil.copytree(source, deployment / "ops", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     return deployment

@@ -15,6 +15,7 @@ from typing import Dict, List, Sequence
 from . import engine
 from .errors import NO, USAGE, Problem
 from .read_arguments import Parser
+from .remove_scratch import SCRATCH
 from .settings import Deployment, load_deployment
 from .state_lock import hold_lock
 
@@ -28,11 +29,14 @@ _KINDS = {
 
 def found(deployment: Deployment) -> Dict[str, Dict[str, str]]:
     """Return what Docker holds of this deployment: kind to identity to name."""
-    wanted = ["--filter", f"label=com.docker.compose.project={deployment.name}"]
-    result: Dict[str, Dict[str, str]] = {}
+    labels = (f"com.docker.compose.project={deployment.name}", f"{SCRATCH}={deployment.name}")
+    result: Dict[str, Dict[str, str]] = {kind: {} for kind in _KINDS}
     for kind, (words, _) in _KINDS.items():
-        rows = engine.docker([*words, *wanted], timeout_seconds=60).stdout.splitlines()
-        result[kind] = dict(row.split("\t", 1) for row in rows if "\t" in row)
+        for label in labels:
+            rows = engine.docker([*words, "--filter", f"label={label}"], timeout_seconds=60).stdout.splitlines()
+            for identity, tab, name in (row.partition("\t") for row in rows):
+                if tab:
+                    result[kind][identity] = name
     return result
 
 

@@ -18,6 +18,7 @@ from typing import List, Tuple
 from . import engine
 from .errors import NO, UNDECIDED, Problem
 from .read_arguments import Parser
+from .remove_scratch import remove_scratch
 from .settings import Deployment, load_deployment
 from .show_progress import Progress
 from .state_lock import hold_lock
@@ -152,6 +153,8 @@ def main_down(argv: List[str]) -> int:
     deployment = load_deployment()
     with hold_lock(deployment, "down"):
         before = containers(deployment)
+        # They are in this deployment's networks, which could not go before them.
+        remove_scratch(deployment)
         # Without the wildcard containers of a profile stay behind.
         engine.compose(deployment, ["--profile", "*", "down", "--remove-orphans"])
     print(f"removed {len(before)} containers; all data stays", file=sys.stderr)

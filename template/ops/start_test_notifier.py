@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 from . import engine
-from .change.scratch_server import LABEL, Scratch
+from .change.scratch_server import Scratch
 from .errors import UNDECIDED, Problem
 from .merge_config import merge
 from .parse_reference import printable
+from .remove_scratch import SCRATCH
 from .settings import Deployment
 from .verify_deployment import READY
 from .write_files import make_folder, read_tree, write_file, write_tree
@@ -84,7 +85,7 @@ def compose_model(applied: Dict[str, Any], deployment_name: str, config: Path, n
         for volume in notifier["volumes"]
     ]
     service["environment"] = {**(notifier.get("environment") or {}), "NOTIFIER_TEST_MODE": "true"}
-    service["labels"] = {LABEL: deployment_name}
+    service["labels"] = {SCRATCH: deployment_name}
     service["restart"] = "no"
     service["pull_policy"] = "never"
     service["healthcheck"] = {"disable": True}

@@ -20,13 +20,13 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence
 from .. import engine
 from ..errors import NO, UNDECIDED, Problem
 from ..read_logs import log_reason
+from ..remove_scratch import SCRATCH
 from ..role_passwords import SUPERUSER
 from ..settings import Deployment
 from ..show_progress import Progress
 from ..write_files import make_folder, write_file
 from .run_client import PATH_LINE, Client, Mount, own_user, reason, run_script
 
-LABEL = "clair.scratch"
 ALIAS = "scratch-database"
 _READY_SECONDS = 120.0
 _MEMORY = "1g"
@@ -120,7 +120,7 @@ def scratch_server(
         make_folder(deployment.state, 0o700)
         make_folder(folder, 0o755)
         write_file(folder / "password", password.encode(), 0o444)
-        label = ["--label", f"{LABEL}={deployment.name}"]
+        label = ["--label", f"{SCRATCH}={deployment.name}"]
         engine.docker(["network", "create", "--internal", *label, name], timeout_seconds=60)
         words = ["run", "--detach", "--pull", "never", "--name", name, *label, *_HARDENING, "--cpus", str(_cpus())]
         words += ["--network", name, "--network-alias", ALIAS, "--mount", f"type=volume,target={_DATA}"]

@@ -151,26 +151,31 @@ class Fetcher:
 
     def _put_off(self, row: sqlite3.Row, error: str, cause: Exception) -> None:
         tries = row["tries"] + 1
-        dead = tries >= FETCH_TRIES and not isinstance(cause, NotReached)
+        # Only answers count: a notifier that comes back after days may answer 500 while it starts.
+        answers = row["answers"] + (not isinstance(cause, NotReached))
+        dead = answers >= FETCH_TRIES
         with self._store.write(flushed=False) as connection:
             # A test that was ended meanwhile stays ended.
             connection.execute(
-                "UPDATE notification SET tries = ?, next_try = ?, error = ?, state = ? WHERE id = ? AND state = 'received'",
-                (tries, time.time() + wait_seconds(tries), error, "dead" if dead else "received", row["id"]),
+                "UPDATE notification SET tries = ?, answers = ?, next_try = ?, error = ?, state = ?"
+                " WHERE id = ? AND state = 'received'",
+                (tries, answers, time.time() + wait_seconds(tries), error, "dead" if dead else "received", row["id"]),
             )
         log(
             "error" if dead else "warn", "notification not fetched", notification_id=row["id"], error=error, tries=tries
         )
 
     def _delete(self, row: sqlite3.Row) -> None:
-        status, body, error = 0, b"", ""
+        status, body, error, tries = 0, b"", "", row["delete_tries"] + 1
         try:
             status, body = self._ask("DELETE", self._address(row))
+        except NotReached as away:
+            # It is asked for as long as that takes.
+            error, tries = str(away), min(tries, _DELETE_TRIES // 2)
         except Failed as failed:
             error = str(failed)
         # 500 is Clair's answer for one that is not there (4.9.0): deleted by an earlier try.
         gone = status in (200, 204, 404) or (status == 500 and b"no receipt exists" in body)
-        tries = row["delete_tries"] + 1
         following = None if gone or tries >= _DELETE_TRIES else time.time() + wait_seconds(tries)
         error = "" if gone else f"not deleted at Clair: {error or f'HTTP {status}'}"
         with self._store.write(flushed=False) as connection:

@@ -46,7 +46,7 @@ def retry(store: Store, identity: str) -> int:
     """Let dead letters be tried again at once: of a notification, one delivery, or all (empty); return how many."""
     with store.write() as connection:
         fetches = connection.execute(
-            "UPDATE notification SET state = 'received', tries = 0, next_try = 0"
+            "UPDATE notification SET state = 'received', tries = 0, answers = 0, next_try = 0"
             " WHERE state = 'dead' AND (? = '' OR id = ?) AND error <> 'test ended'",
             (identity, identity),
         ).rowcount

@@ -52,6 +52,7 @@ _COLUMNS = {
     "fetched": "TEXT",
     "deleted": "TEXT",  # at Clair
     "tries": "INTEGER NOT NULL DEFAULT 0",
+    "answers": "INTEGER NOT NULL DEFAULT 0",  # of the tries, those that failed with an answer
     "next_try": "REAL NOT NULL DEFAULT 0",
     "error": "TEXT NOT NULL DEFAULT ''",
     "delete_at": "REAL",  # NULL: nothing to delete

@@ -44,17 +44,22 @@ def store_findings(connection: sqlite3.Connection, notification: str, findings: 
 
 
 def mark_repeated(connection: sqlite3.Connection, notification: str) -> None:
-    """Mark the findings of a whole notification that say again what the last one about the same thing said.
+    """Mark the findings of a whole notification that are no news.
 
     Decided when all pages are there: an entry of a feed whose description alone has changed is reported as removed and as
-    added at once, in any order, and that is no news.
+    added at once, in any order. It is no news if the last notification about the same thing ended with "added", or if there
+    is none: what is taken back was there when the image was indexed. Only notifications that were planned count: what is
+    half fetched has told nobody anything.
     """
     connection.execute(
-        "UPDATE finding SET repeated = 1 WHERE notification = ?1 AND reason = 'added' AND EXISTS ("
-        "SELECT 1 FROM finding AS other WHERE other.fingerprint = finding.fingerprint AND other.reason = 'added'"
+        "UPDATE finding SET repeated = 1 WHERE notification = ?1 AND reason = 'added' AND coalesce("
+        "(SELECT max(other.reason = 'added') FROM finding AS other WHERE other.fingerprint = finding.fingerprint"
         " AND other.notification = (SELECT earlier.notification FROM finding AS earlier"
+        " JOIN notification ON notification.id = earlier.notification AND notification.state = 'fetched'"
         " WHERE earlier.fingerprint = finding.fingerprint AND earlier.notification <> ?1"
-        " ORDER BY earlier.rowid DESC LIMIT 1))",
+        " ORDER BY earlier.rowid DESC LIMIT 1)),"
+        " EXISTS (SELECT 1 FROM finding AS other WHERE other.fingerprint = finding.fingerprint"
+        " AND other.notification = ?1 AND other.reason = 'removed'))",
         (notification,),
     )
 

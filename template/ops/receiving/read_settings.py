@@ -94,7 +94,8 @@ def _target(table: dict[str, Any], number: int, secrets: Path) -> Target:
             raise BadSettings(f"{place}, {key}: unknown key; {kind} knows {', '.join(known)}")
         if type(value) is not known[key]:
             raise BadSettings(f"{place}, {key}: must be {_words(known[key])}")
-    if "@" in table.get("url", "") or "?" in table.get("url", ""):
+    url = table.get("url", "")
+    if "@" in url.partition("://")[2].partition("/")[0] or "?" in url:
         raise BadSettings(
             f"{place}, url: a user part or a query is a secret; put the whole URL into a file, and name it as url_file"
         )

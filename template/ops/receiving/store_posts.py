@@ -114,8 +114,8 @@ def _insert(connection: sqlite3.Connection, post: Post) -> bool:
     )
     # It was empty when it was asked for, or given up; Clair would not post again what it does not hold.
     connection.execute(
-        "UPDATE notification SET state = 'received', tries = 0, next_try = 0, error = '' WHERE id = ? AND (state = 'dead'"
-        " OR state = 'fetched' AND NOT EXISTS (SELECT 1 FROM finding WHERE notification = notification.id))",
+        "UPDATE notification SET state = 'received', tries = 0, answers = 0, next_try = 0, error = ''"
+        " WHERE id = ? AND (state = 'dead' OR state = 'fetched' AND NOT EXISTS (SELECT 1 FROM finding WHERE notification = notification.id))",
         (post.identity,),
     )
     return False

@@ -348,7 +348,8 @@ class TestDestroy:
         running("destroy", "--confirm", "clair")
 
         asked = [call.line for call in running.docker.calls() if re.match(r"ps|volume ls|network ls", call.line)]
-        assert all(line.endswith("--filter label=com.docker.compose.project=clair") for line in asked)
+        own = ("--filter label=com.docker.compose.project=clair", "--filter label=clair.scratch=clair")
+        assert all(line.endswith(own) for line in asked)
 
     def test_twice_is_as_good(self, clair: Clair) -> None:
         result = clair("destroy", "--confirm", "clair")
@@ -389,3 +390,25 @@ def test_a_name_in_a_status_line_that_is_no_row_is_ignored(clair: Clair) -> None
     clair.docker.on(CONTAINERS, "WARNING: something\n")
 
     assert clair("ps").code == 1
+
+    def test_what_a_killed_restore_test_left_goes_too(self, running: Clair) -> None:
+        running.docker.on(r"^ps --all .*label=clair\.scratch=clair", "s1\tclair-scratch-restore-test\n")
+
+        result = running("destroy", CONFIRM="clair")
+
+        assert "container clair-scratch-restore-test" in result.out.splitlines()
+        assert [call.line for call in running.docker.calls("rm --force --volumes")] == ["rm --force --volumes c1 c2 s1"]
+
+
+def test_down_removes_what_a_killed_notify_test_left_in_its_networks(clair: Clair) -> None:
+    clair.docker.on(r"^ps --all --quiet --filter label=clair\.scratch=clair", "s1\n")
+    clair.docker.on(r"^network ls --quiet --filter label=clair\.scratch=clair", "n9\n")
+
+    assert clair("down").code == 0
+
+    lines = [call.line for call in clair.docker.calls()]
+    removed, gone, down = (
+        next(number for number, line in enumerate(lines) if text in line)
+        for text in ("rm --force --volumes s1", "network rm n9", " down ")
+    )
+    assert removed < gone < down

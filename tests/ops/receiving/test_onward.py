@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ from tests.ops.receiving.conftest import DIGEST, PATH, Notifier, Receiver, Sink,
 
 def keys(sink: Sink) -> list[str]:
     return [got.headers["idempotency-key"] for got in sink.got]
+
+
+def due(receiver: Receiver) -> None:
+    """Let what waits be fetched at once."""
+    with closing(sqlite3.connect(receiver.folder / "receiver.db", isolation_level=None, timeout=10)) as connection:
+        connection.execute("UPDATE notification SET next_try = 0")
 
 
 def test_a_finding_is_fetched_stored_sent_and_deleted_at_clair(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
@@ -209,6 +216,54 @@ def test_entry_whose_description_alone_has_changed_is_no_news(
     assert [one["vulnerability"] for one in sink.got[2].document["findings"]] == ["CVE-3"]
 
 
+@pytest.mark.parametrize("reasons", [("removed", "added"), ("added", "removed")])
+def test_changed_description_of_what_a_scan_has_told_is_no_news(
+    idle: Receiver, notifier: Notifier, sink: Sink, reasons: tuple[str, str]
+) -> None:
+    """The image had it when it was indexed, so no notification ever told it; both reasons together mean that it stays."""
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+    both = [
+        finding(reason=reason, id=f"{number}1111111-1111-4111-8111-111111111111")
+        for number, reason in enumerate(reasons)
+    ]
+
+    idle.notify(notifier.add(*both, finding("CVE-2"), finding("CVE-3", reason="removed")))
+
+    wait_until(lambda: sink.got)
+    assert [one["vulnerability"] for one in sink.got[0].document["findings"]] == ["CVE-2"]
+    # A severity that changed is news.
+    idle.notify(notifier.add(finding(reason="removed"), finding(severity="Critical")))
+    wait_until(lambda: len(sink.got) == 2)
+    assert [one["severity"] for one in sink.got[1].document["findings"]] == ["Critical"]
+
+
+def test_finding_of_two_notifications_is_sent_though_one_was_interrupted(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    """Of the first one page is stored when the notifier goes away; meanwhile another one says the same."""
+    idle.target("hook", "webhook", sink.url)
+    idle.extra["RECEIVER_RETRY_SECONDS"] = "20"
+    idle.start()
+    notifier.pages_before_failure = 1
+    interrupted = notifier.add(finding("CVE-x", id="0" * 36), *(finding(f"CVE-{number}") for number in range(600)))
+    idle.notify(interrupted)
+    wait_until(lambda: idle.one(interrupted)["tries"] == 1)
+    assert 0 < len(idle.one(interrupted)["findings"]) < 601
+    idle.kill()
+    notifier.pages_before_failure = -1
+    idle.start()
+
+    idle.notify(notifier.add(finding("CVE-x", id="f" * 36)))
+    wait_until(lambda: len(sink.got) == 1)
+    due(idle)
+    wait_until(lambda: len(sink.got) == 2)
+
+    said = [one["vulnerability"] for got in sink.got for one in got.document["findings"]]
+    assert said.count("CVE-x") == 1
+    assert len(said) == 601
+
+
 def test_one_finding_that_no_file_can_hold_stops_nothing(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
     idle.target("hook", "webhook", sink.url)
     idle.start()
@@ -274,6 +329,54 @@ def test_notifier_that_is_away_is_asked_for_as_long_as_it_takes(idle: Receiver, 
         connection.execute("UPDATE notification SET next_try = 0")
     idle.start()
     wait_until(lambda: sink.got)
+
+
+def test_one_failing_answer_after_a_long_absence_ends_nothing(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    """A notifier that comes back answers 500 while it still starts."""
+    idle.target("hook", "webhook", sink.url)
+    there, idle.extra["RECEIVER_NOTIFIER"] = idle.environment["RECEIVER_NOTIFIER"], "http://127.0.0.1:1"
+    idle.start()
+    identity = str(uuid.uuid4())
+    body = json.dumps(
+        {"notification_id": identity, "callback": f"http://127.0.0.1:1/notifier/api/v1/notification/{identity}"}
+    )
+    notifier.notifications[identity] = [finding()]
+    assert idle.post(body.encode())[0] == 200
+    wait_until(lambda: idle.one(identity)["tries"] >= 1)
+    idle.kill()
+    with closing(sqlite3.connect(idle.folder / "receiver.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE notification SET tries = 100, next_try = 0")
+    idle.extra["RECEIVER_NOTIFIER"] = there
+    notifier.status = 500
+
+    idle.start()
+    wait_until(lambda: notifier.asked)
+    wait_until(lambda: "HTTP 500" in idle.one(identity)["error"])
+    assert idle.one(identity)["state"] == "received"
+    notifier.status = 0
+    due(idle)
+
+    wait_until(lambda: sink.got)
+
+
+def test_deletion_waits_for_a_notifier_that_is_away(idle: Receiver, notifier: Notifier) -> None:
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["fetched_at"])
+    idle.kill()
+    there, idle.extra["RECEIVER_NOTIFIER"] = idle.environment["RECEIVER_NOTIFIER"], "http://127.0.0.1:1"
+    with closing(sqlite3.connect(idle.folder / "receiver.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE notification SET deleted = NULL, delete_at = 0, delete_tries = 11")
+    notifier.deleted.clear()
+
+    idle.start()
+    wait_until(lambda: "not deleted at Clair: the notifier was not reached" in idle.one(identity)["error"])
+    idle.kill()
+    idle.extra["RECEIVER_NOTIFIER"] = there
+    idle.start()
+
+    wait_until(lambda: notifier.deleted == [identity])
 
 
 def test_an_unknown_id_is_recorded_and_ends(receiver: Receiver, notifier: Notifier) -> None:
@@ -489,6 +592,12 @@ def test_settings_that_are_wrong_stop_it_with_their_place(idle: Receiver, text: 
     entry = json.loads(result.stdout)
     assert entry["message"] == "receiver not started"
     assert place in entry["error"]
+
+
+def test_at_sign_in_a_path_is_no_secret(idle: Receiver, sink: Sink) -> None:
+    idle.target("hook", "webhook", sink.url + "/@team/clair")
+
+    idle.start()
 
 
 def test_a_full_disk_is_503_and_nothing_is_lost(idle: Receiver, notifier: Notifier, sink: Sink) -> None:

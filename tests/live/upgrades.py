@@ -29,6 +29,7 @@ __all__ = [
     "images_of",
     "journal",
     "killed_at",
+    "killing_program",
     "no_leftovers",
     "render_release",
     "rows",
@@ -103,6 +104,11 @@ def environment_of(deployment: Deployment, **variables: dict[str, str] | None) -
         if values:
             settings["environment"] = values
     path.write_text(yaml.safe_dump(model, sort_keys=False), encoding="utf-8")
+
+
+def killing_program() -> str:
+    """Return the Python program that runs a command and is killed at a step: its arguments are root, command, step, delay."""
+    return _PATCH
 
 
 def killed_at(deployment: Deployment, command: str, step: str, delay_seconds: float = 0.0) -> int:

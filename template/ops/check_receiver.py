@@ -23,9 +23,12 @@ def receiver_findings(deployment: Deployment) -> List[Finding]:
     try:
         read_settings(path, deployment.secrets)
     except BadSettings as error:
+        sentence = str(error)
+        # What concerns the whole file names it.
+        place = "" if sentence.startswith("settings.toml") else "settings.toml: "
         return [
             Finding(
-                f"receiver settings wrong, config/receiver/settings.toml: {error}",
+                f"receiver settings wrong, config/receiver/{place}{sentence}",
                 "ls -l secrets config/receiver",
                 code=USAGE,
             )

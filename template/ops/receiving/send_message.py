@@ -51,10 +51,11 @@ def post(target: Target, body: bytes, identity: str, context: ssl.SSLContext) ->
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    late = threading.Event()
     try:
         connection, path = _connection(target, path, headers, context)
         # The time limit of a socket is one per read; this one is for all of it.
-        timer = threading.Timer(target.timeout, _cut, (connection,))
+        timer = threading.Timer(target.timeout, _cut, (connection, late))
         timer.daemon = True
         timer.start()
         try:
@@ -65,7 +66,7 @@ def post(target: Target, body: bytes, identity: str, context: ssl.SSLContext) ->
             timer.cancel()
             connection.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NotSent(_reason(error)) from error
+        raise NotSent("no answer in time" if late.is_set() else _reason(error)) from error
     if not 200 <= answer.status < 300:
         raise NotSent(f"HTTP {answer.status}")
     if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
@@ -120,7 +121,8 @@ def _connection(
     return plain, f"http://{parts.netloc.rpartition('@')[2]}{path}"
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
+def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:
+    late.set()
     if connection.sock is not None:
         with suppress(OSError):
             connection.sock.shutdown(socket.SHUT_RDWR)

@@ -18,6 +18,8 @@ from .releases import Release
 
 _REPOSITORY_MAP = "repository-to-cpe.json"
 _CONTAINER_MAP = "container-name-repos-map.json"
+# Distributions for which Clair's affected_manifest has a matcher that finds something (docs/notifications.md; seen with 4.9.0).
+_REPORTED = ("debian", "ubuntu", "amzn")
 _SEVERITIES = ("Unknown", "Negligible", "Low", "Medium", "High", "Critical")
 
 
@@ -179,14 +181,12 @@ class Indexer:
         by_id = {str(entry.get("id", "")): self._complete(entry) for entry in vulnerabilities}
         for identifier, entry in by_id.items():
             distribution = entry.get("distribution") or {}
-            distribution_id = None
-            if any(distribution.values()):
-                distribution_id = self._store.distribution_id(distribution)
-                if distribution_id is None:
-                    continue
+            did = distribution.get("did") or ""
+            distribution_id = self._store.distribution_id(distribution) if did in _REPORTED else None
+            if distribution_id is None:
+                continue
             hashes: set[str] = set()
             for package_id, version in self._store.packages_named((entry.get("package") or {}).get("name", "")):
-                did = distribution.get("did") or distribution.get("name") or ""
                 if version_comparison.is_vulnerable(did, version, entry.get("fixed_in_version", ""), self._release):
                     hashes.update(self._store.manifests_with(package_id, distribution_id))
             for digest in hashes:

@@ -544,6 +544,16 @@ def test_a_folder_of_another_user_names_the_way_back(clair: Clair) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
+def test_settings_of_the_receiver_that_are_no_toml_name_their_file_once(ready: Clair) -> None:
+    ready.write("config/receiver/settings.toml", "[[target]\n")
+
+    checked = ready("check", OFFLINE="1")
+
+    assert checked.code == 1
+    assert checked.err.startswith("receiver settings wrong, config/receiver/settings.toml: Expected ")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
 def test_settings_of_the_receiver_are_checked_before_it_is_started(ready: Clair) -> None:
     ready.write("config/receiver/settings.toml", '[[target]]\nname = "chat"\ntype = "slack"\nurl_file = "chat"\n')
 

@@ -17,7 +17,8 @@ from ..role_passwords import SUPERUSER, password_problem
 from ..settings import Deployment
 from ..start_database import SERVICE
 from ..watch_start import containers
-from .run_client import PATH_LINE, is_away, reason, run_client
+from .follow_script import is_away, reason
+from .run_client import PATH_LINE, run_client
 
 ADMINISTRATOR = "database-administrator"
 # A server that recovers refuses connections for a while.

@@ -18,8 +18,9 @@ from ..errors import UNDECIDED, USAGE, Problem
 from ..run_clairctl import size
 from ..settings import Deployment
 from ..show_progress import Progress
+from .follow_script import Client
 from .measure_tables import EXTENSIONS, MEASURE, SETTINGS, SIZES, Table, parse_table, schema_statement
-from .run_client import Client, Mount, run_client
+from .run_client import Mount, run_client
 
 JOBS = 2
 TARGET = "/backup"

@@ -20,10 +20,11 @@ from ..watch_start import containers, works
 from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import drop_previous, previous_deployment, return_to_previous
-from .load_backup import drop_databases, load_beside, swap_in_databases
+from .load_backup import load_beside
 from .read_backup import Backup, check_backup
 from .roll_services import remove_extras, restore_servers
 from .start_applied import start_everything
+from .swap_databases import drop_databases, swap_in_databases
 from .track_change import Change, advance, drop_change, forget_last_change, schema_of
 
 # Without databases to load: unload, start, verify, open.

@@ -1,7 +1,7 @@
-"""Loads a backup's dumps into databases, compares them with its manifest, and swaps databases by their names.
+"""Loads a backup's dumps into databases and compares them with its manifest.
 
-A database is loaded beside the one in use, under the name `DATABASE_SUFFIX`; the swap renames both in one transaction, so
-whatever happens each name leads to the whole old or the whole new data. Every step may be run again after it was cut short.
+A database is loaded beside the one in use, under the name `DATABASE_SUFFIX`; `swap_databases` gives it the name in use.
+May be run again after it was cut short.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import shlex
 import time
 from contextlib import suppress
-from typing import Dict, List, Mapping, Sequence, Set
+from typing import Dict, List, Mapping
 
-from ..build_parts import CLAIR_SERVICES
 from ..errors import NO, UNDECIDED, USAGE, Problem
 from ..role_passwords import identifier, literal
 from ..run_clairctl import size
@@ -19,14 +18,14 @@ from ..settings import Deployment
 from ..show_progress import Progress
 from .database_admin import administer, server_free_bytes
 from .dump_databases import JOBS
+from .follow_script import Client, is_away
 from .measure_tables import ANALYZE, MEASURE, SETTINGS, Table, differences, parse_table
 from .read_backup import Backup
-from .run_client import Client, Mount, is_away, remove_client, run_client
+from .run_client import Mount, run_client
+from .swap_databases import drop_databases
 
 FOLDER = "/backup"
 _SPARE_BYTES = 256 * 1024**2
-# Sessions come back as long as something asks; each try ends those there are.
-_SWAP_TRIES = 20
 # Rights come from database/setup.sql, not from the dump: another server need not know the roles of the first. Comments stay
 # out, because that of an extension may only be written by its owner.
 RESTORE = (
@@ -195,61 +194,6 @@ def check_room(deployment: Deployment, backup: Backup) -> None:
             "docker system df",
             USAGE,
         )
-
-
-def database_names(deployment: Deployment) -> Set[str]:
-    """Return the names of the server's databases."""
-    output = administer(deployment, "SELECT datname FROM pg_database WHERE NOT datistemplate;\n", retry=True)
-    return set(output.splitlines())
-
-
-def swap_in_databases(deployment: Deployment, databases: Sequence[str], suffix: str, kept_suffix: str) -> None:
-    """Give each `DATABASE_SUFFIX` the name in use, and the database in use the name `DATABASE_KEPTSUFFIX`: all or none.
-
-    Nothing happens where that was done before. Clair must be stopped; other sessions are ended. Raises Problem (1) if
-    sessions keep coming, (3) if the server does not answer: then nothing is swapped, or all of it.
-    """
-    for number in range(_SWAP_TRIES):
-        names = database_names(deployment)
-        renames, touched = [], []
-        for name in databases:
-            new, kept = f"{name}_{suffix}", f"{name}_{kept_suffix}"
-            if new not in names:
-                continue
-            touched += [name, new]
-            if name in names:
-                renames.append(f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(kept)};")
-            renames.append(f"ALTER DATABASE {identifier(new)} RENAME TO {identifier(name)};")
-        if not renames:
-            return
-        listed = ", ".join(literal(name) for name in touched)
-        end = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608 - names of this module
-            f"WHERE pid <> pg_backend_pid() AND datname IN ({listed});"
-        )
-        try:
-            administer(deployment, "\n".join([end, "BEGIN;", *renames, "COMMIT;", ""]))
-            return
-        except Problem as problem:
-            if "other users" not in problem.sentence or number == _SWAP_TRIES - 1:
-                raise
-            time.sleep(0.2)
-
-
-def swap_back(deployment: Deployment, databases: Sequence[str], suffix: str, kept_suffix: str) -> None:
-    """Undo `swap_in_databases`, as it does: all or none, and nothing where it was not done."""
-    swap_in_databases(deployment, databases, kept_suffix, suffix)
-
-
-def drop_databases(deployment: Deployment, suffix: str) -> None:
-    """Drop every `DATABASE_SUFFIX` there is, and end who works in it, also a run of ours that was killed."""
-    remove_client(deployment)
-    names = database_names(deployment)
-    doomed = [f"{name}_{suffix}" for name in CLAIR_SERVICES if f"{name}_{suffix}" in names]
-    if doomed:
-        # One statement each: DROP DATABASE is none for a transaction.
-        text = "".join(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE);\n" for name in doomed)
-        administer(deployment, text, retry=True)
 
 
 def _drop_quietly(deployment: Deployment, suffix: str) -> None:

@@ -20,9 +20,10 @@ from ..start_database import SERVICE, start_database
 from ..watch_start import containers, start, works
 from .check_release import edge_problem
 from .freeze_edge import freeze, thaw
-from .load_backup import database_names, drop_databases, load_beside, swap_back, swap_in_databases
+from .load_backup import load_beside
 from .read_backup import Backup
 from .read_schema import read_schemas
+from .swap_databases import database_names, drop_databases, swap_back, swap_in_databases
 from .track_change import Change, advance, drop_change
 
 STEPS = ("freeze", "load", "swap", "start", "thaw")

@@ -25,7 +25,8 @@ from ..role_passwords import SUPERUSER
 from ..settings import Deployment
 from ..show_progress import Progress
 from ..write_files import make_folder, write_file
-from .run_client import PATH_LINE, Client, Mount, own_user, reason, run_script
+from .follow_script import Client, reason, run_script
+from .run_client import PATH_LINE, Mount, own_user
 
 ALIAS = "scratch-database"
 _READY_SECONDS = 120.0

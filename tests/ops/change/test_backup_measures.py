@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from ops.change import dump_databases
+from ops.change.follow_script import Client, reason
 from ops.change.load_backup import LoadFollower
 from ops.change.measure_tables import Table, differences, from_json, parse_table, to_json
 from ops.change.read_backup import read_manifest
-from ops.change.run_client import Client, reason
 from ops.errors import NO, UNDECIDED, USAGE, Problem
 from ops.show_progress import Progress
 

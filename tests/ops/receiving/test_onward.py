@@ -10,6 +10,7 @@ import sqlite3
 import time
 import uuid
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,11 @@ def test_the_notification_is_not_deleted_while_clair_still_marks_it_as_delivered
     idle.start()
     identity = notifier.add(finding())
     idle.notify(identity)
-    wait_until(lambda: idle.one(identity)["fetched_at"])
+    wait_until(lambda: notifier.deleted == [identity] and idle.one(identity)["deleted_at"])
 
-    time.sleep(0.7)
-
-    assert notifier.deleted == []
-    wait_until(lambda: notifier.deleted == [identity])
+    row = idle.one(identity)
+    fetched, deleted = (datetime.fromisoformat(row[name]) for name in ("fetched_at", "deleted_at"))
+    assert (deleted - fetched).total_seconds() > 1.4
 
 
 def test_ten_thousand_findings_come_in_pages_and_leave_as_one_message_an_image(

@@ -161,7 +161,7 @@ def _signer(folder: Path) -> Callable[[], str]:
     """Return a function that signs a token with the deployment's key, as its own commands do."""
     sys.path.insert(0, str(folder))
     try:
-        from ops.bearer import decode_key, token
+        from ops.clair.bearer import decode_key, token
     finally:
         sys.path.remove(str(folder))
     key = decode_key((folder / "secrets" / "psk").read_text(encoding="utf-8").strip())

@@ -7,40 +7,45 @@ GROUPS = (
     (
         "Setup",
         (
-            ("secrets", "create_secrets", "main", "create the secrets that are missing; `rotate NAME` replaces one"),
-            ("check", "check_deployment", "main", "check everything that can be known before a start"),
-            ("diff", "show_diff", "main", "show what is rendered but not applied"),
+            (
+                "secrets",
+                "state.create_secrets",
+                "main",
+                "create the secrets that are missing; `rotate NAME` replaces one",
+            ),
+            ("check", "checks.check_deployment", "main", "check everything that can be known before a start"),
+            ("diff", "state.show_diff", "main", "show what is rendered but not applied"),
         ),
     ),
     (
         "Run",
         (
-            ("database", "start_database", "main", "start the database, or check the external one"),
-            ("traefik", "start_services", "main_traefik", "start the edge"),
-            ("services", "start_services", "main_services", "start indexer, matcher, notifier and receiver"),
-            ("up", "start_services", "main_up", "start or update everything and wait until it is healthy"),
-            ("ps", "show_containers", "main_ps", "list the containers with their health"),
-            ("logs", "show_containers", "main_logs", "show the last 200 log lines"),
-            ("restart", "show_containers", "main_restart", "restart the containers"),
-            ("down", "show_containers", "main_down", "stop and remove the containers, keep all data"),
-            ("verify", "verify_deployment", "main", "check that the deployment works, end to end"),
+            ("database", "lifecycle.start_database", "main", "start the database, or check the external one"),
+            ("traefik", "lifecycle.start_services", "main_traefik", "start the edge"),
+            ("services", "lifecycle.start_services", "main_services", "start indexer, matcher, notifier and receiver"),
+            ("up", "lifecycle.start_services", "main_up", "start or update everything and wait until it is healthy"),
+            ("ps", "lifecycle.show_containers", "main_ps", "list the containers with their health"),
+            ("logs", "lifecycle.show_containers", "main_logs", "show the last 200 log lines"),
+            ("restart", "lifecycle.show_containers", "main_restart", "restart the containers"),
+            ("down", "lifecycle.show_containers", "main_down", "stop and remove the containers, keep all data"),
+            ("verify", "verify.verify_deployment", "main", "check that the deployment works, end to end"),
         ),
     ),
     (
         "Scan",
         (
-            ("scan", "start_scan", "main", "scan an image and decide"),
-            ("scan-local", "scan_local", "main", "scan an image that is only in the local Docker"),
-            ("fleet", "scan_fleet", "main", "scan every image of a list and say what changed"),
+            ("scan", "scan.start_scan", "main", "scan an image and decide"),
+            ("scan-local", "scan.scan_local", "main", "scan an image that is only in the local Docker"),
+            ("fleet", "scan.scan_fleet", "main", "scan every image of a list and say what changed"),
         ),
     ),
     (
         "Feeds",
         (
-            ("feeds", "show_feeds", "main", "show the age and state of the feeds that were asked for"),
-            ("wait", "wait_feeds", "main", "wait until the feeds are loaded"),
-            ("feeds-export", "export_feeds", "main", "load the feeds here and pack them into one file"),
-            ("feeds-import", "import_feeds", "main", "bring a pack's feeds into the database"),
+            ("feeds", "feeds.show_feeds", "main", "show the age and state of the feeds that were asked for"),
+            ("wait", "feeds.wait_feeds", "main", "wait until the feeds are loaded"),
+            ("feeds-export", "packs.export_feeds", "main", "load the feeds here and pack them into one file"),
+            ("feeds-import", "packs.import_feeds", "main", "bring a pack's feeds into the database"),
         ),
     ),
     (
@@ -48,19 +53,19 @@ GROUPS = (
         (
             (
                 "notifications",
-                "show_notifications",
+                "notifications.show_notifications",
                 "main",
                 "list what the receiver got; `retry [ID]` sends dead letters again",
             ),
-            ("notify-test", "send_notification", "main", "send one notification through the whole path"),
+            ("notify-test", "notifications.send_notification", "main", "send one notification through the whole path"),
         ),
     ),
     (
         "Change",
         (
-            ("backup", "change.backup_database", "main", "dump the databases, read the dump back, keep the newest"),
+            ("backup", "backup.backup_database", "main", "dump the databases, read the dump back, keep the newest"),
             ("restore", "change.restore_database", "main", "bring a backup's databases back (--confirm NAME)"),
-            ("restore-test", "change.prove_backup", "main", "prove a backup in a scratch database"),
+            ("restore-test", "backup.prove_backup", "main", "prove a backup in a scratch database"),
             (
                 "upgrade",
                 "change.upgrade_release",
@@ -74,9 +79,14 @@ GROUPS = (
     (
         "Operate",
         (
-            ("images", "list_images", "main", "list every image"),
-            ("quay", "print_quay", "main", "print the block for Quay's configuration"),
-            ("destroy", "destroy_deployment", "main", "DESTROY containers, volumes and secrets (--confirm NAME)"),
+            ("images", "lifecycle.list_images", "main", "list every image"),
+            ("quay", "lifecycle.print_quay", "main", "print the block for Quay's configuration"),
+            (
+                "destroy",
+                "lifecycle.destroy_deployment",
+                "main",
+                "DESTROY containers, volumes and secrets (--confirm NAME)",
+            ),
         ),
     ),
 )

@@ -23,10 +23,10 @@ pytestmark = pytest.mark.skipif(bool(missing_for_private_engine()), reason=missi
 _READS = """
 import sys
 sys.path.insert(0, ".")
-from ops.open_connection import Deadline, NoAnswer
-from ops.reach_edge import deployment_edge
+from ops.network.open_connection import Deadline, NoAnswer
+from ops.clair.reach_edge import deployment_edge
 from ops.settings import load_deployment
-from ops.verify_edge import PROBES
+from ops.verify.verify_edge import PROBES
 edge, wrong = deployment_edge(load_deployment()), 0
 for path, wanted in PROBES.values():
     try:

@@ -53,7 +53,7 @@ import os, signal, sys, threading
 root, command, step, delay = sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])
 os.chdir(root)
 sys.path.insert(0, root)
-from ops.change import track_change
+from ops.state import track_change
 write = track_change._write
 def write_and_die(path, deployment, change):
     write(path, deployment, change)

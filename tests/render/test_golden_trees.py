@@ -1,6 +1,6 @@
 """Whole rendered trees of a few answer files, kept as real files so that a change of a template is read as what it does to a repository.
 
-`make golden` writes them anew. The commands' Python files are left out, they have tests of their own; what hardly depends on an answer
+`make golden` writes them anew. Files that the template only copies, the commands above all, are left out; what hardly depends on an answer
 stands in the first tree only.
 """
 
@@ -13,17 +13,19 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Render
-from tests.support.places import GOLDEN
+from tests.support.places import GOLDEN, ROOT
 from tests.support.projects import Project
 
-ONCE = {"Makefile", "clair", ".gitignore", ".env"}
+ONCE = {"Makefile", ".env"}
 TREES = ["defaults", "everything", "oldest-release", "tls-files"]
 
 
 def tree_of_project(project: Project, first: bool) -> dict[str, str]:
     """Return the text of each rendered file of a tree, without what tells where and from which commit it was rendered."""
     texts = {
-        name: path.read_text(encoding="utf-8") for name, path in project.files().items() if not name.endswith(".py")
+        name: path.read_text(encoding="utf-8")
+        for name, path in project.files().items()
+        if not (ROOT / "template" / name).exists()
     }
     answers = texts[".copier-answers.yml"].splitlines(keepends=True)
     texts[".copier-answers.yml"] = "".join(line for line in answers if not line.startswith(("_commit", "_src_path")))

@@ -39,3 +39,9 @@ def copy_template(folder: Path, commands: bool = True) -> Path:
         for path in (folder / "template" / "ops").rglob("*.py"):
             path.unlink()
     return folder
+
+
+def copy_commands(project: Path) -> None:
+    """Copy the commands into a project that was rendered without them; what is there under the same name is replaced."""
+    skipped = shutil.ignore_patterns("*.jinja", "__pycache__", "*.pyc")
+    shutil.copytree(ROOT / "template" / "ops", project / "ops", ignore=skipped, dirs_exist_ok=True)

@@ -284,7 +284,8 @@ class TestLayout:
 
 def rendered_paths(projects: list[Project]) -> list[str]:
     """Return the files of rendered repositories, relative to each; the tests' renders leave the commands themselves out."""
-    commands = {f"ops/{path.name}" for path in (ROOT / "template" / "ops").glob("*.py")}
+    template = ROOT / "template"
+    commands = {path.relative_to(template).as_posix() for path in (template / "ops").rglob("*.py")}
     return sorted(commands.union(*(project.files() for project in projects)))
 
 

@@ -7,7 +7,6 @@ used where commands run, and once per released version.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from tests.ops.lifecycle.conftest import EVERYTHING, Clair
 from tests.ops.lifecycle.fake_docker import FakeDocker
 from tests.support import answers as answer_files
 from tests.support import repositories, updates
-from tests.support.places import ROOT
+from tests.support.places import copy_commands
 from tests.support.projects import Project
 
 NewProject = Callable[..., Path]
@@ -82,8 +81,7 @@ def renewed(two_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Ren
 def commands_of(project: Path, folder: Path) -> Clair:
     """Return `./clair` of a project with a Docker that runs nothing; a project without the commands gets them."""
     if not (project / "ops" / "__main__.py").exists():
-        skipped = shutil.ignore_patterns("*.jinja", "__pycache__")
-        shutil.copytree(ROOT / "template" / "ops", project / "ops", ignore=skipped, dirs_exist_ok=True)
+        copy_commands(project)
     fake = folder / "fake"
     fake.mkdir()
     return Clair(project, FakeDocker(fake))

@@ -1,1 +1,1 @@
-"""Safe change: backup, restore, upgrade, database-upgrade and the way back, each with a journal under `state/`."""
+"""Safe change: restore, upgrade, database-upgrade and the way back, each with a journal under `state/`."""

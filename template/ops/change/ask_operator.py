@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..errors import NO, USAGE, Problem
-from ..read_arguments import Parser
+from ..host.read_arguments import Parser
 
 
 def add_yes(parser: Parser) -> None:

@@ -6,14 +6,14 @@ import json
 import time
 from typing import Dict, List, Optional
 
-from .. import engine
+from ..clair.reach_edge import deployment_edge
 from ..errors import NO, Problem
-from ..open_connection import Deadline, NoAnswer
-from ..reach_edge import deployment_edge
+from ..host import engine
+from ..host.show_progress import Progress
+from ..host.watch_start import containers, works
+from ..network.open_connection import Deadline, NoAnswer
 from ..settings import Deployment
-from ..show_progress import Progress
-from ..verify_edge import PROBES
-from ..watch_start import containers, works
+from ..verify.verify_edge import PROBES
 from .read_schema import read_schemas
 
 POLL_SECONDS = 0.5

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from ..errors import INTERRUPTED, UNDECIDED, Problem
-from ..show_progress import Progress
+from ..host.show_progress import Progress
 
 
 @dataclass(frozen=True)

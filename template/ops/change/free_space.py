@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import List, Optional
 
-from .. import engine
 from ..errors import Problem
+from ..host import engine
 from ..settings import Deployment
 from .plan_upgrade import Disk
 

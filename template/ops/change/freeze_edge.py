@@ -15,14 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import List, Optional
 
-from .. import engine
+from ..clair.reach_edge import Edge, deployment_edge, operations_edge
 from ..errors import UNDECIDED, Problem
-from ..open_connection import Deadline, NoAnswer
-from ..reach_edge import Edge, deployment_edge, operations_edge
+from ..host import engine
+from ..host.show_progress import Progress
+from ..host.watch_start import containers
+from ..host.write_files import make_folder, write_file
+from ..network.open_connection import Deadline, NoAnswer
 from ..settings import Deployment
-from ..show_progress import Progress
-from ..watch_start import containers
-from ..write_files import make_folder, write_file
 
 MAINTENANCE = "dynamic/maintenance.yaml"
 RETRY_AFTER_SECONDS = 60

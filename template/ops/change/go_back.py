@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from typing import Callable, List
 
-from .. import engine
-from ..apply_state import drop_old_parts
-from ..build_parts import CLAIR_SERVICES
-from ..pull_images import pull_missing
+from ..backup.load_backup import load_beside
+from ..backup.read_backup import Backup, check_backup
+from ..backup.swap_databases import drop_databases, swap_in_databases
+from ..host import engine
+from ..host.show_progress import Progress
+from ..host.watch_start import containers, works
+from ..lifecycle.pull_images import pull_missing
+from ..lifecycle.start_database import SERVICE, start_database
 from ..settings import Deployment
-from ..show_progress import Progress
-from ..start_database import SERVICE, start_database
-from ..watch_start import containers, works
+from ..state.apply_state import drop_old_parts
+from ..state.build_parts import CLAIR_SERVICES
+from ..state.track_change import Change, advance, drop_change, forget_last_change, schema_of
 from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import drop_previous, previous_deployment, return_to_previous
-from .load_backup import load_beside
-from .read_backup import Backup, check_backup
 from .roll_services import remove_extras, restore_servers
 from .start_applied import start_everything
-from .swap_databases import drop_databases, swap_in_databases
-from .track_change import Change, advance, drop_change, forget_last_change, schema_of
 
 # Without databases to load: unload, start, verify, open.
 _STEPS = ("close", "load", "stop", "swap", "start", "check", "open")

@@ -11,25 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, List, Sequence
 
-from .. import run_clairctl
-from ..apply_state import drop_old_parts, swap_in
-from ..build_parts import CLAIR_SERVICES, build_parts, top_files
-from ..check_external import check_external
+from ..backup.backup_database import make_backup
+from ..checks.check_external import check_external
+from ..clair import run_clairctl
+from ..clair.run_clairctl import Clairctl
 from ..errors import NO, Problem
-from ..run_clairctl import Clairctl
+from ..host.show_progress import Progress
+from ..host.watch_start import start
+from ..lifecycle.start_database import SERVICE, start_database
+from ..lifecycle.start_services import own_services
 from ..settings import Deployment, load_deployment
-from ..show_progress import Progress
-from ..start_database import SERVICE, start_database
-from ..start_services import own_services
-from ..watch_start import start
-from .backup_database import make_backup
+from ..state.apply_state import drop_old_parts, swap_in
+from ..state.build_parts import CLAIR_SERVICES, build_parts, top_files
+from ..state.track_change import Change, advance, finish_change, forget_last_change
 from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import previous_deployment, save_previous
 from .plan_upgrade import ORDER, Step, rolls_without_gap
 from .read_schema import run_statement
 from .roll_services import roll
-from .track_change import Change, advance, finish_change, forget_last_change
 
 # Before these nothing of the old release was touched: the way back is to open the edge.
 UNTOUCHED = ("freeze", "backup", "keep")

@@ -10,11 +10,11 @@ import shutil
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from ..apply_state import applied_tree, swap_in
-from ..build_parts import PARTS, PSK_DROP_IN, Tree, pgpass
 from ..errors import USAGE, Problem
+from ..host.write_files import make_folder, read_tree, write_tree
 from ..settings import Deployment
-from ..write_files import make_folder, read_tree, write_tree
+from ..state.apply_state import applied_tree, swap_in
+from ..state.build_parts import PARTS, PSK_DROP_IN, Tree, pgpass
 
 _TOP = "top"
 

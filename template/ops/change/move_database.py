@@ -10,25 +10,25 @@ from __future__ import annotations
 
 from typing import Callable, Dict, List
 
-from .. import engine
-from ..apply_state import DATABASE_VOLUME, drop_old_parts, swap_in
-from ..build_parts import CLAIR_SERVICES, build_parts, top_files
+from ..backup.backup_database import make_backup
+from ..backup.load_backup import load_into
+from ..backup.read_backup import check_backup, read_manifest
 from ..errors import NO, Problem
-from ..pull_images import pull_missing
-from ..refuse_change import chosen_volume
+from ..host import engine
+from ..host.show_progress import Progress
+from ..host.watch_start import containers
+from ..host.write_files import write_file
+from ..lifecycle.pull_images import pull_missing
+from ..lifecycle.start_database import SERVICE, start_database
 from ..settings import Deployment, load_deployment
-from ..show_progress import Progress
-from ..start_database import SERVICE, start_database
-from ..watch_start import containers
-from ..write_files import write_file
-from .backup_database import make_backup
+from ..state.apply_state import DATABASE_VOLUME, drop_old_parts, swap_in
+from ..state.build_parts import CLAIR_SERVICES, build_parts, top_files
+from ..state.refuse_change import chosen_volume
+from ..state.track_change import Change, advance, drop_change, finish_change, forget_last_change, schema_of, turn_back
 from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import previous_deployment, return_to_previous, save_previous
-from .load_backup import load_into
-from .read_backup import check_backup, read_manifest
 from .start_applied import start_database_where_down, start_everything
-from .track_change import Change, advance, drop_change, finish_change, forget_last_change, schema_of, turn_back
 
 UNTOUCHED = ("freeze", "backup", "keep")
 STEPS = (*UNTOUCHED, "apply", "load", "start", "verify", "thaw")

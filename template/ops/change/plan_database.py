@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-from .. import engine
+from ..clair.run_clairctl import size
 from ..errors import NO, Problem
-from ..refuse_change import chosen_volume, data_major, database_volumes
-from ..run_clairctl import size
+from ..host import engine
+from ..lifecycle.start_database import SERVICE
 from ..settings import Deployment
-from ..start_database import SERVICE
+from ..state.refuse_change import chosen_volume, data_major, database_volumes
 from .free_space import docker_folder, free_bytes
 from .plan_upgrade import Disk
 from .read_schema import Schema

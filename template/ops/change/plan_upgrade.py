@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ..build_parts import CLAIR_SERVICES
+from ..clair.run_clairctl import size
 from ..errors import USAGE, Problem
-from ..run_clairctl import size
+from ..state.build_parts import CLAIR_SERVICES
 from .read_schema import Schema
 
 # In data-flow order, the database first: each is healthy before the next.

@@ -9,14 +9,14 @@ import shlex
 import subprocess
 from typing import Dict, List, NamedTuple
 
-from .. import engine
-from ..build_parts import CLAIR_SERVICES
-from ..check_external import CONNECT_SECONDS
+from ..checks.check_external import CONNECT_SECONDS
 from ..errors import NO, UNDECIDED, Problem
-from ..role_passwords import SUPERUSER
+from ..host import engine
+from ..host.watch_start import containers
+from ..lifecycle.start_database import SERVICE, psql_reason
 from ..settings import Deployment
-from ..start_database import SERVICE, psql_reason
-from ..watch_start import containers
+from ..state.build_parts import CLAIR_SERVICES
+from ..state.role_passwords import SUPERUSER
 
 TIMEOUT_SECONDS = 120.0
 # Where each service keeps the numbers of its migrations (claircore datastore/postgres/migrations, clair notifier/migrations).

@@ -18,20 +18,20 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
+from ..backup.database_admin import administer, administrator
+from ..backup.dump_databases import folder_bytes
+from ..backup.load_backup import check_room
+from ..backup.prove_backup import choose_backup, read_whole, refuse_newer_server
+from ..backup.read_backup import Backup, read_manifest
+from ..clair.run_clairctl import size
 from ..errors import USAGE, Problem
-from ..read_arguments import Parser
-from ..run_clairctl import size
+from ..host.read_arguments import Parser
+from ..host.show_progress import Progress
+from ..host.state_lock import hold_lock
 from ..settings import Deployment, load_deployment
-from ..show_progress import Progress
-from ..state_lock import hold_lock
+from ..state.track_change import Change, begin_change, refuse_unfinished, unfinished_change
 from .ask_operator import add_yes
-from .database_admin import administer, administrator
-from .dump_databases import folder_bytes
-from .load_backup import check_room
-from .prove_backup import choose_backup, read_whole, refuse_newer_server
-from .read_backup import Backup, read_manifest
 from .restore_steps import UNTOUCHED, Restore, clair_is_there, start_server
-from .track_change import Change, begin_change, refuse_unfinished, unfinished_change
 
 TIMEOUT_SECONDS = 7200.0
 

@@ -11,20 +11,20 @@ from __future__ import annotations
 import time
 from typing import Callable, Dict, List, Optional
 
-from .. import engine
-from ..build_parts import CLAIR_SERVICES
+from ..backup.load_backup import load_beside
+from ..backup.read_backup import Backup
+from ..backup.swap_databases import database_names, drop_databases, swap_back, swap_in_databases
 from ..errors import NO, Problem
+from ..host import engine
+from ..host.show_progress import Progress
+from ..host.watch_start import containers, start, works
+from ..lifecycle.start_database import SERVICE, start_database
 from ..settings import Deployment
-from ..show_progress import Progress
-from ..start_database import SERVICE, start_database
-from ..watch_start import containers, start, works
+from ..state.build_parts import CLAIR_SERVICES
+from ..state.track_change import Change, advance, drop_change
 from .check_release import edge_problem
 from .freeze_edge import freeze, thaw
-from .load_backup import load_beside
-from .read_backup import Backup
 from .read_schema import read_schemas
-from .swap_databases import database_names, drop_databases, swap_back, swap_in_databases
-from .track_change import Change, advance, drop_change
 
 STEPS = ("freeze", "load", "swap", "start", "thaw")
 # Before these nothing in use was touched.

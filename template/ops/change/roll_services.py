@@ -11,14 +11,14 @@ import json
 import time
 from typing import Any, Callable, Dict, List, Sequence
 
-from .. import engine
 from ..errors import UNDECIDED, Problem
-from ..open_connection import Deadline
+from ..host import engine
+from ..host.show_progress import Progress
+from ..host.watch_start import POLL_SECONDS, containers, failure, start, works
+from ..host.write_files import write_file
+from ..host.yaml_reader import read_yaml
+from ..network.open_connection import Deadline
 from ..settings import Deployment
-from ..show_progress import Progress
-from ..watch_start import POLL_SECONDS, containers, failure, start, works
-from ..write_files import write_file
-from ..yaml_reader import read_yaml
 from .freeze_edge import announce
 
 SERVERS = "dynamic/services.yaml"

@@ -11,18 +11,18 @@ from __future__ import annotations
 from typing import List
 
 from ..errors import USAGE, Problem
-from ..read_arguments import Parser
-from ..refuse_change import applied_facts
+from ..host.read_arguments import Parser
+from ..host.show_progress import Progress
+from ..host.state_lock import hold_lock
 from ..settings import Deployment, load_deployment
-from ..show_progress import Progress
-from ..state_lock import hold_lock
+from ..state.refuse_change import applied_facts
+from ..state.track_change import Change, drop_change, last_change, turn_back, unfinished_change
 from .ask_operator import add_yes, ask
 from .freeze_edge import thaw
 from .go_back import back_steps, backup_of, go_back
 from .go_forward import UNTOUCHED
 from .keep_previous import previous_deployment
 from .start_applied import start_database_where_down
-from .track_change import Change, drop_change, last_change, turn_back, unfinished_change
 
 TIMEOUT_SECONDS = 3600.0
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ..host.show_progress import Progress
+from ..host.watch_start import containers, start, works
+from ..lifecycle.start_database import SERVICE
+from ..lifecycle.start_services import own_services
 from ..settings import Deployment
-from ..show_progress import Progress
-from ..start_database import SERVICE
-from ..start_services import own_services
-from ..watch_start import containers, start, works
 from .roll_services import start_service
 
 

@@ -14,24 +14,31 @@ import json
 from dataclasses import asdict
 from typing import Any, Dict, List, Mapping
 
-from .. import engine
-from ..build_parts import build_parts
-from ..check_deployment import require, require_merged
-from ..create_secrets import create_missing
+from ..checks.check_deployment import require, require_merged
 from ..errors import USAGE, Problem
-from ..pull_images import pull_missing
-from ..read_arguments import Parser
-from ..refuse_change import applied_facts, chosen_volume, data_volume, database_volumes
+from ..host import engine
+from ..host.read_arguments import Parser
+from ..host.show_progress import Progress
+from ..host.state_lock import hold_lock
+from ..lifecycle.pull_images import pull_missing
 from ..settings import Deployment, load_deployment
-from ..show_progress import Progress
-from ..state_lock import hold_lock
+from ..state.build_parts import build_parts
+from ..state.create_secrets import create_missing
+from ..state.refuse_change import applied_facts, chosen_volume, data_volume, database_volumes
+from ..state.track_change import (
+    Change,
+    begin_change,
+    forget_last_change,
+    last_change,
+    refuse_unfinished,
+    unfinished_change,
+)
 from .ask_operator import add_change_options, ask
 from .end_in_failure import Failure, end_in_failure
 from .move_database import UNTOUCHED, go_back, kept_volumes, move
 from .plan_database import Plan, disk_problem, left_major_of, lines, make_plan, refusal
 from .read_schema import Schema, read_schemas
 from .start_applied import start_database_where_down
-from .track_change import Change, begin_change, forget_last_change, last_change, refuse_unfinished, unfinished_change
 
 COMMAND = "database-upgrade"
 TIMEOUT_SECONDS = 86400.0

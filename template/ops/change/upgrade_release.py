@@ -14,22 +14,23 @@ import json
 from dataclasses import asdict
 from typing import Any, Dict, List, Optional, Tuple
 
-from .. import engine
-from ..apply_state import applied_tree
-from ..build_parts import build_parts
-from ..check_deployment import require, require_merged
-from ..check_host import local_images
-from ..create_secrets import create_missing
+from ..backup.database_admin import administer
+from ..checks.check_deployment import require, require_merged
+from ..checks.check_host import local_images
 from ..errors import USAGE, Problem
-from ..pull_images import images_of, pull_missing
-from ..read_arguments import Parser
-from ..refuse_change import applied_facts, has_data, older_release_problem
+from ..host import engine
+from ..host.read_arguments import Parser
+from ..host.show_progress import Progress
+from ..host.state_lock import hold_lock
+from ..lifecycle.pull_images import images_of, pull_missing
+from ..lifecycle.start_database import SERVICE
 from ..settings import Deployment, load_deployment
-from ..show_progress import Progress
-from ..start_database import SERVICE
-from ..state_lock import hold_lock
+from ..state.apply_state import applied_tree
+from ..state.build_parts import build_parts
+from ..state.create_secrets import create_missing
+from ..state.refuse_change import applied_facts, has_data, older_release_problem
+from ..state.track_change import Change, begin_change, drop_change, refuse_unfinished, turn_back, unfinished_change
 from .ask_operator import add_change_options, ask
-from .database_admin import administer
 from .end_in_failure import Failure, end_in_failure
 from .free_space import disk_needs
 from .freeze_edge import thaw
@@ -38,7 +39,6 @@ from .go_forward import UNTOUCHED, Run, go_forward
 from .plan_upgrade import ORDER, Plan, lines, make_plan, upgrade_problem
 from .read_schema import read_schemas
 from .start_applied import start_database_where_down
-from .track_change import Change, begin_change, drop_change, refuse_unfinished, turn_back, unfinished_change
 
 TIMEOUT_SECONDS = 3600.0
 

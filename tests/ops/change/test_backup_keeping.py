@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ops.change.keep_backups import kept_number, prune, remove_leftovers
-from ops.change.track_change import begin_change, finish_change
+from ops.backup.keep_backups import kept_number, prune, remove_leftovers
+from ops.state.track_change import begin_change, finish_change
 
 from tests.ops.change.made_backups import deployment_at, make
 

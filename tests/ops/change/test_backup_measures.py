@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ops.change import dump_databases
-from ops.change.follow_script import Client, reason
-from ops.change.load_backup import LoadFollower
-from ops.change.measure_tables import Table, differences, from_json, parse_table, to_json
-from ops.change.read_backup import read_manifest
+from ops.backup import dump_databases
+from ops.backup.follow_script import Client, reason
+from ops.backup.load_backup import LoadFollower
+from ops.backup.measure_tables import Table, differences, from_json, parse_table, to_json
+from ops.backup.read_backup import read_manifest
 from ops.errors import NO, UNDECIDED, USAGE, Problem
-from ops.show_progress import Progress
+from ops.host.show_progress import Progress
 
 from tests.ops.change.made_backups import make
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ops.change.read_backup import Backup, backups, check_backup, newest_backup
+from ops.backup.read_backup import Backup, backups, check_backup, newest_backup
 from ops.errors import NO, USAGE, Problem
 
 from tests.ops.change.made_backups import deployment_at, make, write_sums

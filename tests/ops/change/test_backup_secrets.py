@@ -12,11 +12,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from ops.change import seal_secrets as sealing
-from ops.change.copy_state import kept_files
-from ops.change.seal_secrets import Seal, choose_seal, seal_secrets
+from ops.backup import seal_secrets as sealing
+from ops.backup.seal_secrets import Seal, choose_seal, seal_secrets
 from ops.errors import USAGE, Problem
 from ops.settings import Deployment
+from ops.state.copy_state import kept_files
 
 from tests.ops.change.made_backups import deployment_at
 

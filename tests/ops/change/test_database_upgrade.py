@@ -10,8 +10,8 @@ from ops.change import upgrade_database
 from ops.change.plan_database import disk_problem, free_volume, places, refusal
 from ops.change.plan_upgrade import Disk
 from ops.errors import USAGE, Problem
+from ops.host.show_progress import Progress
 from ops.settings import Deployment
-from ops.show_progress import Progress
 
 
 def facts(version: str = "17", release: str = "4.9.0", mode: str = "bundled") -> dict[str, Any]:

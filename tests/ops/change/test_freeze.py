@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from ops.apply_state import applied_tree, apply_state
 from ops.change.freeze_edge import MAINTENANCE, MARKER, freeze, is_frozen, maintenance, thaw
 from ops.change.roll_services import with_servers
-from ops.create_secrets import create_missing
 from ops.errors import Problem
-from ops.show_diff import differences
-from ops.show_progress import Progress
+from ops.host.show_progress import Progress
+from ops.state.apply_state import applied_tree, apply_state
+from ops.state.create_secrets import create_missing
+from ops.state.show_diff import differences
 
 from tests.ops.lifecycle.conftest import Clair, clair, clair_of  # noqa: F401 - fixtures
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ops.change import track_change
-from ops.change.track_change import (
+from ops.errors import Problem
+from ops.settings import Deployment
+from ops.state import track_change
+from ops.state.track_change import (
     advance,
     begin_change,
     finish_change,
@@ -15,8 +17,6 @@ from ops.change.track_change import (
     turn_back,
     unfinished_change,
 )
-from ops.errors import Problem
-from ops.settings import Deployment
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ops.change.prove_backup import choose_backup, refuse_newer_server
-from ops.change.read_backup import Backup, read_manifest
+from ops.backup.prove_backup import choose_backup, refuse_newer_server
+from ops.backup.read_backup import Backup, read_manifest
 from ops.change.restore_database import (
     announcement,
     confirmation_problem,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from ops.apply_state import apply_state
-from ops.change.track_change import begin_change
-from ops.create_secrets import create_missing
+from ops.state.apply_state import apply_state
+from ops.state.create_secrets import create_missing
+from ops.state.track_change import begin_change
 
 from tests.ops.lifecycle.conftest import Clair, clair, clair_of  # noqa: F401 - fixtures
 

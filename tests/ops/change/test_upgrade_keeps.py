@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from ops.apply_state import applied_tree, apply_state
-from ops.build_parts import PARTS
 from ops.change.keep_previous import previous_deployment, return_to_previous, save_previous
-from ops.create_secrets import create_missing
 from ops.errors import Problem
+from ops.state.apply_state import applied_tree, apply_state
+from ops.state.build_parts import PARTS
+from ops.state.create_secrets import create_missing
 
 from tests.ops.lifecycle.conftest import Clair, clair, clair_of  # noqa: F401 - fixtures
 

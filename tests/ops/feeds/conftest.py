@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from ops import __main__ as command_line
-from ops import export_feeds, import_feeds, settings, show_feeds, wait_feeds
-from ops.form_pack import FORMAT, KIND
+from ops import settings
+from ops.feeds import show_feeds, wait_feeds
+from ops.packs import export_feeds, import_feeds
+from ops.packs.form_pack import FORMAT, KIND
+from ops.packs.write_pack import PackWriter
 from ops.settings import Deployment, load_deployment
-from ops.write_pack import PackWriter
 
 from extensions.catalogue import Catalogue
 from tests.ops.scan.conftest import Outcome, facts, write_deployment

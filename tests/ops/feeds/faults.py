@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.form_pack import UPDATERS
+from ops.packs.form_pack import UPDATERS
 
 from tests.support.faults import Fault
 

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ops.clair.read_console import read_entry
+from ops.clair.run_clairctl import size
 from ops.errors import Problem
-from ops.export_feeds import plan_export
-from ops.judge_export import ExportLog
-from ops.read_console import read_entry
-from ops.read_pack import open_pack
-from ops.run_clairctl import size
+from ops.packs.export_feeds import plan_export
+from ops.packs.judge_export import ExportLog
+from ops.packs.read_pack import open_pack
 from ops.settings import Deployment
 
 from extensions.catalogue import Catalogue
 from tests.ops.scan.conftest import facts
+from tests.support.places import copy_commands
 
 from .conftest import NAMES, ZSTD, Run, World, console, log_line
 
@@ -225,9 +226,7 @@ def test_an_interrupted_export_leaves_nothing(
 ) -> None:
     world.set(clairctl={"lines": [RUNNING], "seconds": 60})
     root = deployment().root
-    template = Path(__file__).resolve().parents[3] / "template" / "ops"
-    for path in template.glob("*.py"):
-        (root / "ops" / path.name).write_bytes(path.read_bytes())
+    copy_commands(root)
     process = subprocess.Popen(
         [sys.executable, "-m", "ops", "feeds-export", str(tmp_path / "feeds.tar")],
         cwd=root,

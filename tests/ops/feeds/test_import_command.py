@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops.follow_process import Outcome as Ended
-from ops.judge_import import ImportLog, summary
-from ops.read_ledger import empty_updaters, pack_dates, pack_exported_at
-from ops.read_pack import open_pack
+from ops.clair.follow_process import Outcome as Ended
+from ops.feeds.read_ledger import empty_updaters, pack_dates, pack_exported_at
+from ops.host.state_lock import hold_lock
+from ops.packs.judge_import import ImportLog, summary
+from ops.packs.read_pack import open_pack
 from ops.settings import Deployment
-from ops.state_lock import hold_lock
+
+from tests.support.places import copy_commands
 
 from .conftest import HOUR, NAMES, ZSTD, Run, World, console, manifest
 
@@ -373,9 +375,7 @@ def test_an_import_waits_for_no_other_command(run: Run, world: World, pack: Writ
 def test_an_interrupted_import_says_what_to_do(deployment: Place, world: World, pack: Write) -> None:
     world.set(clairctl={"lines": STORED[:1], "seconds": 60})
     root, path = deployment().root, pack()
-    template = Path(__file__).resolve().parents[3] / "template" / "ops"
-    for source in template.glob("*.py"):
-        (root / "ops" / source.name).write_bytes(source.read_bytes())
+    copy_commands(root)
     process = subprocess.Popen(
         [sys.executable, "-m", "ops", "feeds-import", str(path)],
         cwd=root,

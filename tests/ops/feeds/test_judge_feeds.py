@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops.judge_feeds import FRESH, NEVER_LOADS, FamilyState, exit_code, judge_feeds
-from ops.list_needed import asked_families, is_name, missing_updaters, needed_updaters
-from ops.match_updaters import Ledger, LedgerRow, read_feeds
-from ops.read_runs import Run
+from ops.feeds.judge_feeds import FRESH, NEVER_LOADS, FamilyState, exit_code, judge_feeds
+from ops.feeds.list_needed import asked_families, is_name, missing_updaters, needed_updaters
+from ops.feeds.match_updaters import Ledger, LedgerRow, read_feeds
+from ops.feeds.read_runs import Run
 
 from extensions.catalogue import load_catalogue
 from tests.ops.scan.conftest import facts

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops.check_zstd import Broken, check_zstd
 from ops.errors import Problem
-from ops.form_pack import END, MANIFEST, SUMS, UPDATERS, encode_manifest, member_header, padding, sums
-from ops.read_pack import Damaged, Pack, open_pack, read_pack
-from ops.write_pack import PackWriter, check_target
+from ops.packs.check_zstd import Broken, check_zstd
+from ops.packs.form_pack import END, MANIFEST, SUMS, UPDATERS, encode_manifest, member_header, padding, sums
+from ops.packs.read_pack import Damaged, Pack, open_pack, read_pack
+from ops.packs.write_pack import PackWriter, check_target
 
 from .conftest import ZSTD, manifest
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops.count_rows import COUNTS, Count, parse_counts, round_number, total
-from ops.read_json import Unreadable
-from ops.read_runs import MatcherLogs, Run, RunReader, combine
+from ops.feeds.count_rows import COUNTS, Count, parse_counts, round_number, total
+from ops.feeds.read_runs import MatcherLogs, Run, RunReader, combine
+from ops.host.read_json import Unreadable
 from ops.settings import Deployment
 
 from .conftest import World, log_line

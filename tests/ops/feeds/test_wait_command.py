@@ -10,14 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import wait_feeds
-from ops.read_runs import Run as MatcherRun
+from ops.feeds import wait_feeds
+from ops.feeds.read_runs import Run as MatcherRun
+from ops.feeds.wait_feeds import estimate
 from ops.settings import Deployment
-from ops.wait_feeds import estimate
+
+from tests.support.places import copy_commands
 
 from .conftest import Run, World, log_line, row, rows
 from .test_feeds_command import changed
@@ -234,9 +235,7 @@ def test_without_a_terminal_it_tells_what_it_waits_for(run: Run, world: World, m
 def test_ctrl_c_ends_a_wait_in_one_line(deployment: Callable[[], Deployment], world: World) -> None:
     world.set(rows=[], log=[log_line("running updaters", total=9)])
     root = deployment().root
-    template = Path(__file__).resolve().parents[3] / "template" / "ops"
-    for source in template.glob("*.py"):
-        (root / "ops" / source.name).write_bytes(source.read_bytes())
+    copy_commands(root)
     process = subprocess.Popen(
         [sys.executable, "-m", "ops", "wait"],
         cwd=root,

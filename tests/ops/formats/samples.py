@@ -8,16 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ops.compare_baseline import Baseline
-from ops.format_report import format_report
-from ops.judge_report import Options, judge_report
-from ops.match_updaters import Feeds, Ledger, LedgerRow
-from ops.parse_reference import parse_platform
-from ops.read_ignore import Ignores, parse_ignores
-from ops.read_report import parse_index_report, parse_vulnerability_report
-from ops.registry import Image
-from ops.report import Report, failed_result
-from ops.run_scan import Result
+from ops.clair.read_report import parse_index_report, parse_vulnerability_report
+from ops.feeds.match_updaters import Feeds, Ledger, LedgerRow
+from ops.formats.format_report import format_report
+from ops.registries.parse_reference import parse_platform
+from ops.registries.registry import Image
+from ops.verdict.compare_baseline import Baseline
+from ops.verdict.judge_report import Options, judge_report
+from ops.verdict.read_ignore import Ignores, parse_ignores
+from ops.verdict.report import Report, failed_result
+from ops.verdict.run_scan import Result
 
 from extensions.catalogue import load_catalogue
 from tests.support.places import DATA

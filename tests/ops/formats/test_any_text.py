@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 from hypothesis import given
 from hypothesis import strategies as st
-from ops.neutralise_text import is_web_link, markdown_code, markup, message_text, web_links
-from ops.parse_reference import printable
+from ops.formats.neutralise_text import is_web_link, markdown_code, markup, message_text, web_links
+from ops.host.escape_text import printable
 from sarif_kit.validate import validation_errors
 
 from .samples import Found, failed_report, report, text_of

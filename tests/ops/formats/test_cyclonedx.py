@@ -10,8 +10,8 @@ import pytest
 from cyclonedx.model.bom import Bom
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from ops.name_packages import name_package
-from ops.report import Report
+from ops.formats.name_packages import name_package
+from ops.verdict.report import Report
 from packageurl import PackageURL
 
 from .samples import REPORTS, Found, report, text_of, with_image

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 import html5lib
 import pytest
-from ops.report import Report
+from ops.verdict.report import Report
 
 from .samples import REPORTS, Found, report, text_of
 
@@ -149,7 +149,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_colours_have_the_contrast_that_readers_need() -> None:
-    from ops.format_html import FOLDER
+    from ops.formats.format_html import FOLDER
 
     style = (FOLDER / "report.css").read_text(encoding="ascii")
     schemes = re.findall(r":root \{([^}]*)\}", style)

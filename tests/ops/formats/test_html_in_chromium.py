@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops.report import Report
+from ops.verdict.report import Report
 
 from tests.support.places import ROOT
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from junitparser import JUnitXml
-from ops.report import Report
+from ops.verdict.report import Report
 
 from .samples import REPORTS, Found, report, text_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
-from ops.report import Report
+from ops.verdict.report import Report
 
 from .samples import REPORTS, Found, report, text_of
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ops.report import Report
+from ops.verdict.report import Report
 from sarif_kit.validate import validation_errors
 
 from .samples import REPORTS, Found, report, result, text_of, with_image

@@ -17,7 +17,7 @@ from ops.settings import Deployment, load_deployment
 
 from tests.conftest import Render
 from tests.ops.lifecycle.fake_docker import FakeDocker
-from tests.support.places import ROOT
+from tests.support.places import copy_commands
 
 EVERYTHING = ("clair-database", "indexer", "matcher", "notifier", "receiver", "traefik")
 
@@ -86,9 +86,7 @@ def clair_of(render: Render, tmp_path: Path) -> Iterator[Callable[[str], Clair]]
     def make(answers: str) -> Clair:
         folder = tmp_path / "my-clair"
         shutil.copytree(render(answers).folder, folder)
-        # Rendered without its commands, which are the same in every project.
-        skipped = shutil.ignore_patterns("*.jinja", "__pycache__", "*.pyc")
-        shutil.copytree(ROOT / "template" / "ops", folder / "ops", ignore=skipped, dirs_exist_ok=True)
+        copy_commands(folder)  # rendered without them: they are the same in every project
         fake = tmp_path / "fake"
         fake.mkdir()
         clair = Clair(folder, FakeDocker(fake))

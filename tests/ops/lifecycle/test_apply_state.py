@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ops.apply_state import apply_state, digest, drop_old_parts, overlay, swap_in
-from ops.build_parts import PARTS, build_parts, pgpass, top_files
-from ops.create_secrets import create_missing
 from ops.errors import Problem
-from ops.write_files import read_tree
+from ops.host.write_files import read_tree
+from ops.state.apply_state import apply_state, digest, drop_old_parts, overlay, swap_in
+from ops.state.build_parts import PARTS, build_parts, pgpass, top_files
+from ops.state.create_secrets import create_missing
 
 from tests.ops.lifecycle.conftest import Clair
 

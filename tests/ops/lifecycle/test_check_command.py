@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ops.check_certificates import name_matches, tls_findings
-from ops.check_files import conflict_line, psk_problem
-from ops.check_host import GIB, Held, bind_problem, parse_ports, size_findings
+from ops.checks.check_certificates import name_matches, tls_findings
+from ops.checks.check_files import conflict_line, psk_problem
+from ops.checks.check_host import GIB, Held, bind_problem, parse_ports, size_findings
 
 from tests.ops.lifecycle.conftest import Clair
 from tests.ops.lifecycle.fake_docker import PORTS

@@ -73,7 +73,7 @@ def test_help_imports_nothing_it_does_not_need(clair: Clair) -> None:
                             capture_output=True, text=True, check=True)  # fmt: skip
 
     modules = set(result.stdout.splitlines()[-1].split())
-    assert not modules & {"argparse", "json", "subprocess", "pathlib", "ops.engine", "ops.settings"}
+    assert not modules & {"argparse", "json", "subprocess", "pathlib", "ops.host.engine", "ops.settings"}
 
 
 def test_conflict_markers_in_the_settings_are_said_with_the_way_out(clair: Clair) -> None:
@@ -87,7 +87,9 @@ def test_conflict_markers_in_the_settings_are_said_with_the_way_out(clair: Clair
 
 
 @pytest.mark.parametrize(
-    "module", ["ops/show_containers.py", "ops/commands.py", "ops/errors.py"], ids=["its own", "the table", "the errors"]
+    "module",
+    ["ops/lifecycle/show_containers.py", "ops/commands.py", "ops/errors.py"],
+    ids=["its own", "the table", "the errors"],
 )
 def test_conflict_markers_in_a_command_are_no_traceback(clair: Clair, module: str) -> None:
     clair.write(module, "<<<<<<< before updating\nimport os\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ops.config_check import (
+from ops.checks.config_check import (
     KeyRules,
     drop_in_sentence,
     holds_key,
@@ -14,7 +14,7 @@ from ops.config_check import (
     unknown_patch_keys,
     value_sentences,
 )
-from ops.merge_config import merge, patch
+from ops.state.merge_config import merge, patch
 
 from tests.conftest import Render
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from ops.create_secrets import create_missing
-from ops.show_diff import file_difference, mask
+from ops.state.create_secrets import create_missing
+from ops.state.show_diff import file_difference, mask
 
 from tests.ops.lifecycle.conftest import EVERYTHING, Clair
 from tests.ops.lifecycle.fake_docker import CONTAINERS

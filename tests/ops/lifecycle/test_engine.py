@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops import engine
 from ops.errors import Problem
+from ops.host import engine
 from ops.settings import load_deployment
 
 from tests.ops.lifecycle.conftest import Clair

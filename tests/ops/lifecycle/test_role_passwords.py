@@ -12,8 +12,8 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops.check_external import read_answers, script
-from ops.role_passwords import fits, identifier, literal, password_problem, verifier
+from ops.checks.check_external import read_answers, script
+from ops.state.role_passwords import fits, identifier, literal, password_problem, verifier
 
 from tests.ops.lifecycle.conftest import Clair
 

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 
 import pytest
-from ops.create_secrets import new_secret
+from ops.state.create_secrets import new_secret
 
 from tests.ops.lifecycle.conftest import Clair
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from ops.role_passwords import fits, verifier
 from ops.settings import load_deployment
+from ops.state.role_passwords import fits, verifier
 
 from tests.ops.lifecycle.conftest import EVERYTHING, Clair, Result, comes_up
 from tests.ops.lifecycle.fake_docker import PSQL, UP

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ops.errors import Problem
-from ops.state_lock import hold_lock
+from ops.host.state_lock import hold_lock
 
 from tests.ops.lifecycle.conftest import Clair
 
@@ -38,7 +38,7 @@ def test_the_lock_is_free_after_a_failure(clair: Clair) -> None:
 def test_a_killed_command_leaves_no_lock(clair: Clair) -> None:
     code = (
         f"import sys, time; sys.path.insert(0, {str(clair.folder)!r})\n"
-        "from ops.settings import load_deployment\nfrom ops.state_lock import hold_lock\n"
+        "from ops.settings import load_deployment\nfrom ops.host.state_lock import hold_lock\n"
         "with hold_lock(load_deployment(), 'up'):\n  print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ops.errors import Problem
-from ops.yaml_reader import read_yaml
+from ops.host.yaml_reader import read_yaml
 
 from tests.conftest import Render
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from ops.show_notifications import since_moment
+from ops.notifications.show_notifications import since_moment
 
 from tests.ops.lifecycle.conftest import EVERYTHING, Clair
 from tests.ops.notifications.documents import delivery, document, finding, notification

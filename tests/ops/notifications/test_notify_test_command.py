@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import send_notification, start_test_notifier, tell_stages
 from ops.errors import Problem
-from ops.start_test_notifier import compose_model, intervals, masked, refusal
-from ops.state_lock import hold_lock
+from ops.host.state_lock import hold_lock
+from ops.notifications import send_notification, start_test_notifier, tell_stages
+from ops.notifications.start_test_notifier import compose_model, intervals, masked, refusal
 
 from tests.ops.lifecycle.conftest import Clair
 from tests.ops.notifications.documents import delivery, document, notification

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ops.errors import Problem
-from ops.read_target import target_settings
+from ops.state.read_target import target_settings
 
 from tests.ops.lifecycle.conftest import Clair
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 from ops import __main__ as command_line
-from ops import retry_request, scan_image, settings
-from ops.find_feeds import Question
-from ops.match_updaters import Ledger, LedgerRow
+from ops import settings
+from ops.feeds.find_feeds import Question
+from ops.feeds.match_updaters import Ledger, LedgerRow
+from ops.network import retry_request
+from ops.scan import scan_image
 
 from extensions.catalogue import Catalogue
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import reach_edge, web
+from ops.clair import reach_edge
 from ops.errors import UNDECIDED, Problem
-from ops.match_updaters import LedgerRow
+from ops.feeds.match_updaters import LedgerRow
+from ops.network import web
 
 from tests.support.faults import Fault
 

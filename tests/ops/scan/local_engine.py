@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops import engine
+from ops.host import engine
 
 from .servers import Registry
 

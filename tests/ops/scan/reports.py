@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ops.read_report import Contents
+from ops.clair.read_report import Contents
 
 DISTRIBUTIONS: dict[str, dict[str, str]] = {
     "debian": {

@@ -8,7 +8,7 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops import bearer
+from ops.clair import bearer
 from ops.errors import Problem
 
 KEY = b"a key of thirty-two bytes length"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ops.choose_platform import choose_entry, config_platform, image_manifest, index_entries
 from ops.errors import USAGE, Problem
-from ops.parse_reference import Platform, parse_platform
-from ops.read_json import Unreadable
+from ops.host.read_json import Unreadable
+from ops.registries.choose_platform import choose_entry, config_platform, image_manifest, index_entries
+from ops.registries.parse_reference import Platform, parse_platform
 
 IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ops.choose_proxy import Proxy, ProxySettings, deployment_proxies, environment_proxies, proxy_for
 from ops.errors import Problem
+from ops.network.choose_proxy import Proxy, ProxySettings, deployment_proxies, environment_proxies, proxy_for
 from ops.settings import Deployment
 
 PROXY = Proxy("proxy.example", 3128)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ops import engine, scan_fleet, scan_local, settings, show_activity
+from ops import settings
+from ops.host import engine, show_activity
+from ops.scan import scan_fleet, scan_local
 
 from extensions.catalogue import Catalogue
 from tests.support.faults import Fault

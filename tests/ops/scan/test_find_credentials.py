@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ops.errors import Problem
-from ops.find_credentials import Credentials, find_credentials
-from ops.parse_reference import parse_reference
+from ops.registries.find_credentials import Credentials, find_credentials
+from ops.registries.parse_reference import parse_reference
 
 HUB = "https://index.docker.io/v1/"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ops.find_feeds import Cover, find_feeds, presence_questions
-from ops.match_updaters import Feeds, Ledger, LedgerRow, duration, fill_template
+from ops.feeds.find_feeds import Cover, find_feeds, presence_questions
+from ops.feeds.match_updaters import Feeds, Ledger, LedgerRow, duration, fill_template
 
 from extensions.catalogue import Catalogue
 

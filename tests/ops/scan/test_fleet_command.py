@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import retry_request, scan_fleet, settings
+from ops import settings
 from ops.errors import UNDECIDED, Problem
+from ops.network import retry_request
+from ops.scan import scan_fleet
 
 from .conftest import FakeLedger, Outcome, Run
 from .servers import INDEX_REPORT, VULNERABILITY_REPORT, Clair, Registry, Reply, wait_until

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops.format_fleet import Run, add_rows
-from ops.format_fleet_html import format_fleet_html
+from ops.formats.format_fleet import Run, add_rows
+from ops.formats.format_fleet_html import format_fleet_html
 
 from tests.ops.formats.browser import chromium, require_chromium
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ops.format_report import FORMATS
+from ops.formats.format_report import FORMATS
 
 from .conftest import DEBIAN, FakeLedger, Outcome, Run
 from .servers import INDEX_REPORT, VULNERABILITY_REPORT, Clair, Reply, recorded

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops.judge_report import SEVERITIES, Options, Verdict, effective_severity, judge_report
-from ops.match_updaters import Feeds, Ledger, LedgerRow
-from ops.read_json import Unreadable
-from ops.read_report import parse_index_report, parse_vulnerability_report
+from ops.clair.read_report import parse_index_report, parse_vulnerability_report
+from ops.feeds.match_updaters import Feeds, Ledger, LedgerRow
+from ops.host.read_json import Unreadable
 from ops.receiving.read_fixed import fixed_version
+from ops.verdict.finding import SEVERITIES
+from ops.verdict.judge_report import Options, Verdict, effective_severity, judge_report
 
 from extensions.catalogue import Catalogue
 

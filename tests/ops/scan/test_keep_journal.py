@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ops.errors import Problem
-from ops.keep_journal import FleetJournal
+from ops.scan.keep_journal import FleetJournal
 
 OPTIONS = {"clair_release": "4.9.0", "options": "x"}
 
@@ -144,7 +144,7 @@ def test_a_full_disk_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ops.store_lines.os.fsync", refuse)
+    monkeypatch.setattr("ops.scan.store_lines.os.fsync", refuse)
     with pytest.raises(Problem) as refusal:
         journal.finish(["a linux/amd64"])
 

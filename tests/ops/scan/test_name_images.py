@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ops.name_images import IMAGE_NAMES, ImageNames
 from ops.settings import Deployment
+from ops.state.name_images import IMAGE_NAMES, ImageNames
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ops.errors import USAGE, Problem
-from ops.parse_reference import (
+from ops.host.escape_text import printable
+from ops.registries.parse_reference import (
     Platform,
     allows_plain_http,
     is_digest,
     is_loopback,
     parse_platform,
     parse_reference,
-    printable,
 )
 
 DIGEST = "sha256:" + "ab" * 32

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ops import print_quay, settings
+from ops import settings
+from ops.lifecycle import print_quay
 
 from extensions.catalogue import Catalogue
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ops.errors import Problem
-from ops.read_ignore import Entry, parse_ignores, read_ignores
-from ops.read_json import Unreadable
+from ops.host.read_json import Unreadable
+from ops.verdict.read_ignore import Entry, parse_ignores, read_ignores
 
 ENTRY = {"id": "CVE-2024-6119", "reason": "not reachable", "expires": "2026-12-31"}
 FORM = 'the form is {"ignore": [{"id": "CVE-2024-6119", "reason": "not reachable", "expires": "2026-12-31"}]}'

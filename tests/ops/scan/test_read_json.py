@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops.read_json import Unreadable, ascii_json, read_object, read_text
+from ops.host.read_json import Unreadable, ascii_json, read_object, read_text
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ops.errors import UNDECIDED, USAGE, Problem
-from ops.open_connection import Deadline
-from ops.open_ledger import SHELL, psql_command
-from ops.read_json import Unreadable
-from ops.read_ledger import LedgerSession, pack_exported_at, parse_rows, presence_statement
+from ops.feeds.open_ledger import SHELL, psql_command
+from ops.feeds.read_ledger import LedgerSession, pack_exported_at, parse_rows, presence_statement
+from ops.host.read_json import Unreadable
+from ops.network.open_connection import Deadline
 from ops.settings import Deployment, load_deployment
 
 from extensions.catalogue import Catalogue

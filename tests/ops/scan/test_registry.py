@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from ops.choose_proxy import ProxySettings
 from ops.errors import UNDECIDED, USAGE, Problem
-from ops.find_credentials import Credentials
-from ops.open_connection import Deadline, Trust
-from ops.parse_reference import Platform, parse_reference
-from ops.registry import Layer
-from ops.registry import Registry as Source
-from ops.web import Client
+from ops.network.choose_proxy import ProxySettings
+from ops.network.open_connection import Deadline, Trust
+from ops.network.web import Client
+from ops.registries.find_credentials import Credentials
+from ops.registries.parse_reference import Platform, parse_reference
+from ops.registries.registry import Registry as Source
+from ops.registries.remember_layers import Layer
 
 from .servers import Registry, Reply, basic, digest_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from email.message import Message
 
 import pytest
-from ops.open_connection import Deadline, NoAnswer
-from ops.retry_request import retry_after_seconds, retry_request
-from ops.web import Answer
+from ops.network.open_connection import Deadline, NoAnswer
+from ops.network.retry_request import retry_after_seconds, retry_request
+from ops.network.web import Answer
 
 
 def answer(status: int, **headers: str) -> Answer:

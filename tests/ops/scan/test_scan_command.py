@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import scan_image
-from ops.parse_reference import parse_reference
+from ops.registries.parse_reference import parse_reference
+from ops.scan import scan_image
 
 from extensions.catalogue import Catalogue
 
@@ -335,7 +335,7 @@ def test_a_reader_that_leaves_early_does_not_change_the_exit_code(scan: Run, mon
 
 
 def test_progress_appears_only_when_it_takes_long(scan: Run, clair: Clair, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ops import show_activity
+    from ops.host import show_activity
 
     from .servers import Reply
 

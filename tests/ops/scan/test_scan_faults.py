@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import bearer
+from ops.clair import bearer
 from ops.errors import UNDECIDED, Problem
 
 from .conftest import FakeLedger, Run

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import engine, run_registry, scan_local, settings
+from ops import settings
 from ops.errors import UNDECIDED, Problem
+from ops.host import engine
+from ops.scan import run_registry, scan_local
 
 from extensions.catalogue import Catalogue
 

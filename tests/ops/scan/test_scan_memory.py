@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.places import copy_commands
 
 from .servers import Clair, Registry
 
@@ -64,7 +65,8 @@ def test_a_report_of_50_mb_is_handled_in_under_400_mib(
         "DOCKER": f"{sys.executable} {HERE / 'fake_docker.py'}",
         "FAKE_LEDGER": str(fake),
     }
-    environment["PYTHONPATH"] = str(with_commands(deployment))
+    copy_commands(deployment)
+    environment["PYTHONPATH"] = str(deployment)
 
     done = subprocess.run(
         [
@@ -81,10 +83,3 @@ def test_a_report_of_50_mb_is_handled_in_under_400_mib(
     peak_kib = int(re.search(r"peak (\d+) KiB", done.stderr).group(1))  # type: ignore[union-attr]
     print(f"{len(built['body']) / 1e6:.0f} MB, {output}: {peak_kib / 1024:.0f} MiB")
     assert peak_kib < LIMIT_MIB * 1024
-
-
-def with_commands(deployment: Path) -> Path:
-    """Put the commands into a deployment, as the render does, and return it."""
-    source = Path(__file__).parents[3] / "template" / "ops"
-    shutil.copytree(source, deployment / "ops", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    return deployment

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from ops.judge_report import Options, judge_report
-from ops.match_updaters import Feeds, Ledger, LedgerRow
-from ops.read_json import Unreadable, ascii_json, read_object
-from ops.read_report import parse_index_report, parse_vulnerability_report
+from ops.clair.read_report import parse_index_report, parse_vulnerability_report
+from ops.feeds.match_updaters import Feeds, Ledger, LedgerRow
+from ops.host.read_json import Unreadable, ascii_json, read_object
+from ops.verdict.judge_report import Options, judge_report
 
 from extensions.catalogue import Catalogue
 

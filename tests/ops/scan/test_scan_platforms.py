@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import scan_platforms
+from ops.scan import scan_platforms
 
 from .conftest import FakeLedger, Run
 from .servers import INDEX_REPORT, VULNERABILITY_REPORT, Clair, Registry, Reply

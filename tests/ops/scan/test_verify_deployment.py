@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops import settings, verify_deployment
+from ops import settings
 from ops.errors import UNDECIDED, USAGE, Problem
-from ops.match_updaters import Ledger, LedgerRow
-from ops.verify_edge import Check
-from ops.verify_feeds import feed_checks
-from ops.watch_start import Container
+from ops.feeds.match_updaters import Ledger, LedgerRow
+from ops.host.watch_start import Container
+from ops.verify import verify_deployment
+from ops.verify.verify_edge import Check
+from ops.verify.verify_feeds import feed_checks
 
 from extensions.catalogue import Catalogue
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ops.choose_proxy import Proxy, ProxySettings
 from ops.errors import Problem
-from ops.open_connection import Deadline, NoAnswer, Trust, pem_files
-from ops.web import Client
+from ops.network.choose_proxy import Proxy, ProxySettings
+from ops.network.open_connection import Deadline, NoAnswer, Trust, pem_files
+from ops.network.web import Client
 
 from .servers import Reply, Request, Server
 

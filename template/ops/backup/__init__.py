@@ -1,0 +1,1 @@
+"""Dumps of the databases: made, kept, proven and loaded."""

@@ -1,0 +1,1 @@
+"""Clair as a client sees it: tokens, its API through the edge, its reports, clairctl."""

@@ -1,0 +1,1 @@
+"""HTTP with a deadline: connections, the proxy, retries."""

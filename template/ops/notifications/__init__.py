@@ -1,0 +1,1 @@
+"""What the receiver got, and one notification sent through the whole path."""

@@ -1,0 +1,194 @@
+"""The commands `notifications` and `notifications retry [ID]`: what the receiver got, how far it came, and dead letters again.
+
+Asks the receiver in its container; writes nothing here. A notification is received (its id is stored), fetched (its findings
+are), delivered (every target that wants it has it) or dead (given up; `retry` tries it again).
+Exit codes: 0 listed, or sent again; 2 wrong use, or this deployment has no receiver; 3 the receiver gave no answer.
+Environment overrides: JSON=1, SINCE, BY (image), STATE, ID, TIMEOUT (seconds, 60).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+
+from ..errors import USAGE, Problem
+from ..host.escape_text import printable
+from ..host.read_arguments import Parser
+from ..host.write_output import write_output
+from ..settings import Deployment, load_deployment
+from .read_receiver import call_receiver, read_notifications, refuse_other_delivery
+
+TIMEOUT_SECONDS = 60.0
+# How many notifications are asked for: without a filter, and with one.
+SHORT_LIMIT, LIMIT = 1000, 100_000
+STATES = ("received", "fetched", "delivered", "dead")
+GROUPS = ("image", "finding")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SEVERITIES = ("Unknown", "Negligible", "Low", "Medium", "High", "Critical")
+
+Row = Tuple[str, ...]
+
+
+def since_moment(text: str, now: datetime) -> datetime:
+    """Return the moment that `--since` means: a date or time (UTC unless it says otherwise), or an age such as 7d.
+
+    Raises Problem (2) if it is neither.
+    """
+    age = re.fullmatch(r"(\d{1,6})([mhdw])", text)
+    if age:
+        return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    try:
+        # `Z` is understood from Python 3.11 on.
+        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+    except ValueError as error:
+        raise Problem(
+            f"wrong use, clair notifications: --since {text!r} is no date and no age",
+            "./clair notifications --since 7d, or --since 2026-01-31",
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def chosen(rows: Sequence[Dict[str, Any]], since: Optional[datetime], state: str) -> List[Dict[str, Any]]:
+    """Return the notifications received at or after a moment and in a state ("" for any)."""
+    return [
+        row
+        for row in rows
+        if (not state or row["state"] == state)
+        and (since is None or since_moment(str(row["received_at"]), since) >= since)
+    ]
+
+
+def image_rows(rows: Sequence[Dict[str, Any]]) -> List[Row]:
+    """Return the table by image: one line for each image of each notification, and for one that was not fetched yet."""
+    lines: List[Row] = [("RECEIVED", "STATE", "FINDINGS", "WORST", "IMAGE", "DELIVERIES")]
+    for row in rows:
+        images: Dict[str, List[Dict[str, Any]]] = {}
+        for finding in row["findings"]:
+            images.setdefault(_image(finding), []).append(finding)
+        for image, findings in (images or {"-": []}).items():
+            worst = max((str(one.get("severity")) for one in findings), key=_rank, default="-")
+            manifests = {str(one.get("manifest")) for one in findings}
+            lines.append((_time(row), _state(row), str(len(findings)), worst, image, deliveries_text(row, manifests)))
+    return lines
+
+
+def finding_rows(rows: Sequence[Dict[str, Any]]) -> List[Row]:
+    """Return the table by finding, the same finding of several images on a line each."""
+    lines: List[Row] = [("RECEIVED", "STATE", "REASON", "SEVERITY", "FINDING", "PACKAGE", "FIXED", "IMAGE")]
+    for row in rows:
+        for one in row["findings"]:
+            texts = (one.get(key) or "-" for key in ("reason", "severity", "vulnerability", "package", "fixed_in"))
+            lines.append((_time(row), _state(row), *(printable(str(text), 80) for text in texts), _image(one)))
+    return lines
+
+
+def deliveries_text(row: Dict[str, Any], manifests: Set[str]) -> str:
+    """Return how far what a notification says of some manifests came: each target's state, or why it was not fetched."""
+    parts = []
+    for delivery in row["deliveries"]:
+        if delivery.get("manifest") not in manifests:
+            continue
+        text = f"{delivery['target']} {delivery['state']}"
+        if delivery.get("error") and delivery["state"] != "delivered":
+            text += f" ({delivery['error']}; {delivery['tries']} tries)"
+        parts.append(text)
+    if not parts and row.get("error"):
+        parts.append(f"not fetched ({row['error']})")
+    return printable(", ".join(parts) or "-", 300)
+
+
+def table(rows: Sequence[Row]) -> List[str]:
+    """Return rows of cells as lines."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return ["  ".join([*(row[i].ljust(width) for i, width in enumerate(widths)), row[-1]]) for row in rows]
+
+
+def _image(finding: Dict[str, Any]) -> str:
+    return printable(str(finding.get("image") or finding.get("manifest") or "-"), 200)
+
+
+def _time(row: Dict[str, Any]) -> str:
+    return printable(str(row["received_at"]), 40)
+
+
+def _state(row: Dict[str, Any]) -> str:
+    return f"{row['state']} (test)" if row.get("test") else str(row["state"])
+
+
+def _rank(severity: str) -> int:
+    return _SEVERITIES.index(severity) if severity in _SEVERITIES else 0
+
+
+def main(argv: List[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = Parser(
+        "notifications", "List what the receiver got, with its state; `retry [ID]` sends dead letters again."
+    )
+    parser.add_argument("action", nargs="?", choices=("list", "retry"), default="list", help="list (default) or retry")
+    parser.add_argument(
+        "id", nargs="?", default=os.environ.get("ID", ""), help="retry this one only (default: all) [ID]"
+    )
+    parser.add_argument("--since", default=os.environ.get("SINCE", ""), help="a date, or an age such as 7d [SINCE]")
+    _add_choice(parser, "--by", "BY", GROUPS, "image")
+    _add_choice(parser, "--state", "STATE", STATES, "")
+    parser.add_switch("--json", "JSON", "print a JSON document")
+    parser.add_timeout(TIMEOUT_SECONDS)
+    options = parser.parse_args(argv)
+    since = since_moment(options.since, datetime.now(timezone.utc)) if options.since else None
+    deployment = load_deployment()
+    refuse_other_delivery(deployment, "notifications")
+    if options.action == "retry":
+        return _retry(deployment, options)
+    limit = LIMIT if since or options.state else SHORT_LIMIT
+    document = read_notifications(deployment, [*_server_filter(since), "--limit", str(limit)], options.timeout)
+    if len(document["notifications"]) >= limit:
+        print(f"only the newest {limit} are looked at: --since narrows it down", file=sys.stderr)
+    rows = chosen(document["notifications"], since, options.state)
+    if options.json:
+        write_output([json.dumps({**document, "notifications": rows}, indent=1) + "\n"], "")
+        return 0
+    lines = table(image_rows(rows) if options.by == "image" else finding_rows(rows))
+    write_output((line + "\n" for line in lines), "")
+    dead = sum(row["state"] == "dead" for row in rows)
+    if dead:
+        print(f"{dead} dead: ./clair notifications retry sends them again", file=sys.stderr)
+    if not document["targets"]:
+        print("no target in config/receiver/settings.toml: findings are only stored", file=sys.stderr)
+    return 0
+
+
+def _retry(deployment: Deployment, options: argparse.Namespace) -> int:
+    if options.since or options.state:
+        raise Problem(
+            "wrong use, clair notifications: retry takes an ID and no filter", "./clair notifications retry", USAGE
+        )
+    said = call_receiver(deployment, ["retry", *([options.id] if options.id else [])], options.timeout)
+    if options.json:
+        write_output([said if said.endswith("\n") else said + "\n"], "")
+        return 0
+    try:
+        count = int(json.loads(said)["retried"])
+    except (ValueError, KeyError, TypeError):
+        count = -1
+    print(f"sent again: {count}" if count >= 0 else "sent again", file=sys.stderr)
+    return 0
+
+
+def _server_filter(since: Optional[datetime]) -> List[str]:
+    return ["--since", since.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")] if since else []
+
+
+def _add_choice(parser: Parser, flag: str, variable: str, allowed: Sequence[str], default: str) -> None:
+    def choice(text: str) -> str:
+        if text and text not in allowed:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(allowed)}")
+        return text
+
+    value = os.environ.get(variable) or default
+    told = f" (default {default})" if default else ""
+    parser.add_argument(flag, type=choice, default=value, help=f"{', '.join(allowed)}{told} [{variable}]")

@@ -1,0 +1,1 @@
+"""Feed packs, for a deployment without internet: `feeds-export` and `feeds-import`."""

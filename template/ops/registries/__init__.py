@@ -1,0 +1,1 @@
+"""Image registries: names, platforms, credentials, manifests."""

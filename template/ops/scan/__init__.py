@@ -1,0 +1,1 @@
+"""The commands that scan: one image, one in the local Docker, a list of them."""

@@ -1,0 +1,1 @@
+"""From an image's reports to a verdict: rules, policy, baseline."""

@@ -1,0 +1,1 @@
+"""Whether the running deployment works, end to end: `verify`."""

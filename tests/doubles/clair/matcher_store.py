@@ -59,11 +59,13 @@ class MatcherStore:
                     text = "\0".join(str(record[name]) for name in _HASHED)
                     records.append({**record, "digest": hashlib.md5(text.encode()).hexdigest()})
                 parameters = [json.dumps(records)]
+                # In the feed's order: reports list vulnerabilities by their ids.
                 connection.query(
                     f"INSERT INTO vuln (hash_kind, hash, {columns}) SELECT 'md5', decode(digest, 'hex'), {columns} "
-                    f"FROM json_to_recordset($1::json) AS record (digest text, {typed}) "
+                    f"FROM ROWS FROM (json_to_recordset($1::json) AS (digest text, {typed})) "
+                    f"WITH ORDINALITY AS record (digest, {columns}, place) "
                     "WHERE NOT EXISTS (SELECT FROM vuln AS known WHERE hash_kind = 'md5' AND hash = decode(digest, 'hex')) "
-                    "ON CONFLICT (hash_kind, hash) DO NOTHING",
+                    "ORDER BY place ON CONFLICT (hash_kind, hash) DO NOTHING",
                     parameters,
                 )
                 connection.query(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
 
-from . import tokens
+from . import log_lines, tokens
 from .config_loading import Config
 from .http_server import Answer, Answered, ApiProblem, Handler, Request, Router, api_error, compressed, log_request
 from .log_lines import log
@@ -60,13 +60,15 @@ class Api:
 
         def observed(request: Request) -> Answer:
             started = time.monotonic()
+            if self._release.since("4.7.0"):
+                log_lines.request_id.set(request.identifier)
             answer = _reporting(handler)(request)
             answer.chunked = True  # Clair flushes whatever came from below one of its prefixes
             if modern:
                 answer = compressed(request, answer)
             with self._counting:
                 self.requests[(name, request.method.lower(), answer.status)] += 1
-            log_request(component, request, answer, started, modern, self._release.since("4.7.0"))
+            log_request(component, request, answer, started, modern)
             return answer
 
         return observed

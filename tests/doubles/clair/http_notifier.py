@@ -36,7 +36,7 @@ class NotifierRoutes:
             identifier = parse_uuid(posixpath.basename(request.path.rstrip("/")) or "/")
         except ValueError as error:
             log("warn", f"httptransport/NotificationV1.{verb}", "could not parse notification id",
-                error=str(error), request_id=request.identifier)  # fmt: skip
+                error=str(error))  # fmt: skip
             raise ApiProblem(400, f"could not parse notification id: {error}") from error
         return self._delete(identifier) if request.method == "DELETE" else self._page(request, identifier)
 

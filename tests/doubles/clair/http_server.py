@@ -447,15 +447,12 @@ def _listen(address: str) -> socket.socket:
     return listener
 
 
-def log_request(
-    component: str, request: Request, answer: Answer, started: float, detailed: bool, identified: bool
-) -> None:
+def log_request(component: str, request: Request, answer: Answer, started: float, detailed: bool) -> None:
     """Write Clair's line about a handled request."""
     log(
         "info",
         component,
         "handled HTTP request",
-        request_id=request.identifier if identified else None,
         remote_addr=request.peer,
         method=request.method,
         request_uri=request.target,

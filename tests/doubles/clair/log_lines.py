@@ -7,10 +7,13 @@ import re
 import sys
 import threading
 import time
+from contextvars import ContextVar
 from datetime import datetime, timezone
 
 _LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3, "fatal": 4, "panic": 5}
 _WORDS = {"debug": ("33", "DBG"), "info": ("32", "INF"), "warn": ("33", "WRN"), "error": ("31", "ERR")}
+# The request that a thread is answering: what is logged meanwhile names it, from the release on that does so.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
 _lock = threading.Lock()
 _minimum = 1
 _console = ""  # "", "old" or "modern": the look of zerolog's console writer
@@ -48,6 +51,8 @@ def log(level: str, component: str, message: str = "", **fields: object) -> None
     record: dict[str, object] = {"level": level}
     if component:
         record["component"] = component
+    if request_id.get():
+        record["request_id"] = request_id.get()
     record.update((name, value) for name, value in fields.items() if value is not None)
     record["time"] = now()
     if message:

@@ -84,7 +84,8 @@ class _Process:
             if not (self._stopping.is_set() and "context canceled" not in str(problem)):
                 log("error", "main", "fatal error", error=str(problem))
             code = 1
-        log("info", "main", "unregistered signal handler")
+        else:
+            log("info", "main", "unregistered signal handler")
         services.stop()
         if api_server:
             api_server.stop(_SHUTDOWN_SECONDS)

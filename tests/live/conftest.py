@@ -91,6 +91,18 @@ def images(engine: Engine, catalogue: Catalogue, pytestconfig: pytest.Config) ->
     return images
 
 
+@pytest.fixture(scope="session")
+def postgres_image(engine: Engine, catalogue: Catalogue, pytestconfig: pytest.Config) -> str:
+    """Return the image of PostgreSQL that the default answers name, for tests that need no other."""
+    postgres = catalogue.components["postgres"]
+    reference = f"{postgres['image']}:{postgres['majors'][postgres['default_major']]['tag']}"
+    try:
+        pytestconfig.stash.setdefault(_IMAGES, Images()).ensure(reference)
+    except ImageError as error:
+        pytest.fail(str(error), pytrace=False)
+    return reference
+
+
 @pytest.fixture
 def deployment(
     engine: Engine, images: Images, whole_template: Path, tmp_path: Path, request: pytest.FixtureRequest

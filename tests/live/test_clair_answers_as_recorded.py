@@ -1,31 +1,26 @@
-"""Clair, the double or the real one, answers as it was recorded (tests/doubles/recordings): so the double cannot drift.
+"""Clair, the double's image or the real one, answers as it was recorded (tests/doubles/recordings).
 
 The recorded requests that need no image and no feed are sent again, through the operations entry point, for each release that
 was recorded. Status, the headers that a client reads, and the body are compared; what differs between two installations is
-named in `same_body`.
+named in `same_body`. test_double_answers_as_recorded repeats every recorded exchange, with the double's programs.
 """
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import jwt
 import pytest
 
 from tests.live.conftest import DeploymentFactory
 from tests.live.samples import psk
 from tests.live.support import Deployment
-from tests.support.places import ROOT
+from tests.support.recordings import RELEASES, authorization, document
 
-RECORDINGS = ROOT / "tests" / "doubles" / "recordings"
-RELEASES = sorted(path.stem.removeprefix("clair-") for path in RECORDINGS.glob("clair-*.json"))
 # They ask about an image or a feed, or about services that were stopped for the recording.
 NEED_MORE = re.compile(
     r"image|feed|down|edge|again|layer cannot|update_operation|^(GET|POST|DELETE) index_report$|notifier\)"
@@ -35,9 +30,10 @@ HEADERS = ("Content-Type", "Content-Length", "Transfer-Encoding", "X-Content-Typ
 
 def recorded(release: str) -> list[dict[str, Any]]:
     """Return the recorded exchanges that can be repeated on a fresh deployment."""
-    document = json.loads((RECORDINGS / f"clair-{release}.json").read_text(encoding="utf-8"))
     return [
-        one for one in document["http"] if one["name"] != "vulnerability_report" and not NEED_MORE.search(one["name"])
+        one
+        for one in document(release)["http"]
+        if one["name"] != "vulnerability_report" and not NEED_MORE.search(one["name"])
     ]
 
 
@@ -48,17 +44,6 @@ def deployment_of_release(request: pytest.FixtureRequest, shared_deployment: Dep
     deployment.run("up")
     yield deployment
     deployment.run("down")
-
-
-def bearer(deployment: Deployment, auth: Any) -> dict[str, str]:
-    """Return the header of a recorded kind of authorization."""
-    if auth == "none":
-        return {}
-    changes = auth if isinstance(auth, dict) else {}
-    key = base64.b64decode(changes["key"]) if "key" in changes else psk(deployment)
-    expires = time.time() + (-3600 if "exp" in changes else 300)
-    token = jwt.encode({"iss": changes.get("iss", "clairctl"), "exp": int(expires)}, key, algorithm="HS256")
-    return {"Authorization": f"Bearer {token}"}
 
 
 def same_body(recorded_body: Any, body: bytes) -> bool:
@@ -81,7 +66,7 @@ def test_each_recorded_answer_is_given_again(deployment_of_release: Deployment) 
             asked["body"] if isinstance(asked["body"], str) or asked["body"] is None else json.dumps(asked["body"])
         )
         connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
-        headers_sent = {"Accept": "application/json", **bearer(deployment, asked["auth"])}
+        headers_sent = {"Accept": "application/json", **authorization(asked["auth"], psk(deployment))}
         connection.request(asked["method"], asked["path"], content, headers_sent)
         answer = connection.getresponse()
         body = answer.read()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import yaml
 
-from tests.doubles.images.build import POSTGRES_SUITES, recipes
+from tests.doubles.images.build import POSTGRES_SOURCES, recipes
 from tests.live.registry import Registry
 from tests.live.support import Engine, Images
 from tests.support.places import DATA
@@ -74,11 +74,13 @@ def test_every_component_has_a_stand_in_or_a_reason() -> None:
     postgres = COMPONENTS["postgres"]
 
     named = {
-        f"{postgres['image']}:{facts['tag']}" for major, facts in postgres["majors"].items() if major in POSTGRES_SUITES
+        f"{postgres['image']}:{facts['tag']}"
+        for major, facts in postgres["majors"].items()
+        if major in POSTGRES_SOURCES
     }
 
     assert {*named, TRAEFIK, RECEIVER} <= made
-    assert set(postgres["majors"]) - set(POSTGRES_SUITES) == {"16"}
+    assert set(postgres["majors"]) - set(POSTGRES_SOURCES) == {"16"}
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,6 @@ PROBE_SECONDS = 8.0
 PULL_SECONDS = 600.0
 BUILD_SECONDS = 600.0
 
-# Which Debian release has which PostgreSQL. 16 was never in one: tests with 16 need the real image.
-POSTGRES_SUITES = {"15": "bookworm", "17": "trixie", "18": "forky"}
-
 _HERE = Path(__file__).resolve().parent
 _PROJECT = _HERE.parents[2]
 _DATA = _PROJECT / "extensions" / "data"
@@ -84,7 +81,8 @@ class Recipe:
 
     `name` is what --only takes, `reference` the full image name, `context` the folder with its Dockerfile, `suite` the
     Debian release it starts from. `version_command` prints the version of the program inside; `nature` is a sentence
-    about what is real, in which `{version}` stands for that output.
+    about what is real, in which `{version}` stands for that output. Into its copy of the context come the `programs`,
+    which wheels of the test environment have.
     """
 
     name: str
@@ -95,6 +93,27 @@ class Recipe:
     nature: str
     build_args: dict[str, str] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PostgresSource:
+    """Where the PostgreSQL of a stand-in comes from.
+
+    `folder` is the one of images/postgres whose install.sh installs it on the Debian release `suite`; `nature` is that
+    of the recipe.
+    """
+
+    suite: str
+    folder: str = "debian"
+    nature: str = "Debian's own PostgreSQL {version} with contrib and client programs; the entrypoint is ours"
+
+
+# 16 was in no Debian release: tests with 16 need the real image.
+POSTGRES_SOURCES = {
+    "15": PostgresSource("bookworm"),
+    "17": PostgresSource("trixie"),
+    "18": PostgresSource("forky"),
+}
 
 
 @dataclass(frozen=True)
@@ -120,7 +139,7 @@ def recipes() -> list[Recipe]:
     found = [
         _postgres_recipe(major, f"{components['postgres']['image']}:{facts['tag']}", facts["data"])
         for major, facts in components["postgres"]["majors"].items()
-        if major in POSTGRES_SUITES
+        if major in POSTGRES_SOURCES
     ]
     traefik, receiver = components["traefik"], components["receiver"]
     found.append(
@@ -172,14 +191,15 @@ def broker_recipe() -> Recipe:
 def _postgres_recipe(major: str, reference: str, volume: str) -> Recipe:
     # Up to 17 the volume is the data folder; from 18 on it holds one folder per major.
     data = volume if volume.endswith("/data") else f"{volume}/{major}/docker"
+    source = POSTGRES_SOURCES[major]
     return Recipe(
         name=f"postgres-{major}",
         reference=reference,
         context="postgres",
-        suite=POSTGRES_SUITES[major],
+        suite=source.suite,
         version_command=("/bin/sh", "-c", "postgres --version | cut -d' ' -f3"),
-        nature="Debian's own PostgreSQL {version} with contrib and client programs; the entrypoint is ours",
-        build_args={"MAJOR": major, "DATA": data, "VOLUME": volume},
+        nature=source.nature,
+        build_args={"MAJOR": major, "DATA": data, "VOLUME": volume, "SOURCE": source.folder},
     )
 
 
@@ -314,8 +334,9 @@ def _local_labels(reference: str) -> dict[str, str] | None:
 def _recipe_digest(recipe: Recipe) -> str:
     """Return a digest over everything that decides what the stand-in holds, so that a changed recipe is made again."""
     digest = hashlib.sha256(repr((recipe, _DROPPED_PATHS)).encode())
-    for path in sorted((_HERE / recipe.context).iterdir()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    context = _HERE / recipe.context
+    for path in sorted(path for path in context.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(context).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

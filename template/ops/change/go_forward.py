@@ -8,7 +8,6 @@ restart of a container, or of the host, brings back the old release with its own
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Callable, Dict, List, Sequence
 
 from ..backup.backup_database import make_backup
@@ -86,7 +85,7 @@ def _work(run: Run, change: Change, name: str, away: Dict[str, float]) -> Change
         freeze(_applied(new), seconds, progress)
     elif name == "backup":
         backup = make_backup(_applied(new), progress, seconds, reason="upgrade")
-        return advance(new, change, name, backup=_relative(new, backup.path))
+        return advance(new, change, name, backup=f"backups/{backup.name}")
     elif name == "keep":
         # What an earlier change could go back to is overwritten here.
         forget_last_change(new)
@@ -172,7 +171,3 @@ def _serving(run: Run, change: Change) -> Deployment:
     """Return the deployment whose edge runs now: the old one's until Traefik was replaced."""
     steps: Sequence[str] = step_names(run.new)
     return run.new if steps.index(change.step) > steps.index("roll-traefik") else previous_deployment(run.new)
-
-
-def _relative(deployment: Deployment, path: Path) -> str:
-    return str(Path(path).resolve().relative_to(deployment.root.resolve()))

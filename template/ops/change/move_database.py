@@ -23,7 +23,7 @@ from ..lifecycle.start_database import SERVICE, start_database
 from ..settings import Deployment, load_deployment
 from ..state.apply_state import DATABASE_VOLUME, drop_old_parts, swap_in
 from ..state.build_parts import CLAIR_SERVICES, build_parts, top_files
-from ..state.refuse_change import chosen_volume
+from ..state.refuse_change import chosen_volume, data_major
 from ..state.track_change import Change, advance, drop_change, finish_change, forget_last_change, schema_of, turn_back
 from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
@@ -63,7 +63,7 @@ def _freeze(new: Deployment, change: Change, timeout_seconds: float, progress: P
 
 def _backup(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> Change:
     backup = make_backup(load_deployment(new.root), progress, timeout_seconds, reason="database-upgrade")
-    return advance(new, change, change.step, backup=backup.path.relative_to(new.root).as_posix())
+    return advance(new, change, change.step, backup=f"backups/{backup.name}")
 
 
 def _keep(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> Change:
@@ -145,6 +145,7 @@ def go_back(deployment: Deployment, change: Change, progress: Progress, timeout_
         drop_change(deployment)
         return
     old = previous_deployment(deployment)
+    _require_major(old, str(change.facts["old_volume"]))
     if change.operation != "rollback":
         change = turn_back(deployment, change, "return", failed_at=change.step)
     pull_missing(old, list(old.facts["services"]), timeout_seconds, progress)
@@ -171,6 +172,20 @@ def go_back(deployment: Deployment, change: Change, progress: Progress, timeout_
         _remove_volume(old, volume)
     forget_last_change(deployment)
     drop_change(deployment)
+
+
+def _require_major(old: Deployment, volume: str) -> None:
+    """Look into the old volume before anything stops: a server of another major would begin empty beside its data.
+
+    Raises Problem (1) if its data is of another major; where there is no image here to look with, the server says so itself.
+    """
+    wanted, found = str(old.facts["database"]["version"]), data_major(old, volume)
+    if found and found != wanted:
+        raise Problem(
+            f"no way back, {old.name}: volume {volume} holds data of PostgreSQL {found}, and {wanted} was in use before",
+            "ls backups",
+            NO,
+        )
 
 
 def _stop_services(deployment: Deployment) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
 from ..clair.run_clairctl import size
-from ..errors import NO, Problem
+from ..errors import Problem
 from ..host import engine
 from ..lifecycle.start_database import SERVICE
 from ..settings import Deployment
@@ -45,7 +45,13 @@ def refusal(
     if applied is None:
         return Problem(
             f"no database-upgrade, {name}: state/ is lost, and with it how the server of PostgreSQL {left_major} was started",
-            f"copier update --trust --defaults --data database_version={left_major}, then make up, then back and again",
+            f"copier update --trust --defaults --data database_version={left_major}",
+        )
+    if applied.get("deployment_name") != name:
+        was_named = applied.get("deployment_name")
+        return Problem(
+            f"no database-upgrade, {name}: the applied state is of {was_named}",
+            f"copier update --trust --defaults --data deployment_name={was_named}",
         )
     before = applied.get("database", {})
     if before.get("mode") != "bundled" or after["mode"] != "bundled":
@@ -60,7 +66,7 @@ def refusal(
     if int(now) < int(was):
         return Problem(
             f"no database-upgrade, {name}: PostgreSQL {was} is applied and {now} is rendered, and majors only go up",
-            f"./clair rollback, or copier update --trust --defaults --data database_version={was}",
+            f"copier update --trust --defaults --data database_version={was}",
         )
     return None
 
@@ -74,18 +80,6 @@ def left_major_of(deployment: Deployment) -> str:
 
 def _number(text: str) -> int:
     return int(text or 0)
-
-
-def disk_problem(disk: List[Disk]) -> Optional[Problem]:
-    """Return the Problem (1) for the first place that is too small, or None."""
-    for place in disk:
-        if place.free_bytes is not None and place.free_bytes < place.needed_bytes:
-            return Problem(
-                f"disk too small, {place.place}: {size(place.free_bytes)} free, {size(place.needed_bytes)} needed",
-                "df -h",
-                NO,
-            )
-    return None
 
 
 def places(root: Path, docker: Optional[Path], databases_bytes: int) -> List[Disk]:

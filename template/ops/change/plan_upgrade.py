@@ -86,7 +86,7 @@ def upgrade_problem(applied: Mapping[str, Any], rendered: Mapping[str, Any]) -> 
         was = applied.get("deployment_name")
         return Problem(
             f"not upgraded, {name}: the applied state is of {was}",
-            f"copier update --trust -d deployment_name={was}",
+            f"copier update --trust --defaults --data deployment_name={was}",
             USAGE,
         )
     if before.get("mode") != after["mode"]:

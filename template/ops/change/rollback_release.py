@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import List
 
-from ..errors import USAGE, Problem
+from ..errors import UNDECIDED, USAGE, Problem
+from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
@@ -86,13 +87,22 @@ def main(argv: List[str]) -> int:
     add_yes(parser)
     parser.add_timeout(TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
+    end_like_ctrl_c()
     deployment = load_deployment(applied=False)
     progress = Progress()
-    for line in told(deployment, change_to_undo(deployment)):
+    asked = change_to_undo(deployment)
+    for line in told(deployment, asked):
         progress.line(line)
     ask("rollback", f"go back with {deployment.name}?", options.yes)
     with hold_lock(deployment, "rollback"):
-        roll_back(deployment, change_to_undo(deployment), options.timeout, progress)
+        change = change_to_undo(deployment)
+        if change.started_at != asked.started_at:
+            raise Problem(
+                f"not begun, rollback of {deployment.name}: another command changed it while the question stood open",
+                "./clair rollback",
+                UNDECIDED,
+            )
+        roll_back(deployment, change, options.timeout, progress)
     applied = load_deployment(deployment.root)
     postgres = f" on PostgreSQL {applied.facts['database']['version']}" if applied.bundled_database else ""
     progress.line(f"back: {applied.name} runs Clair {applied.release}{postgres} ({progress.seconds:.0f} s)")

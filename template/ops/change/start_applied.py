@@ -24,8 +24,13 @@ def start_everything(deployment: Deployment, timeout_seconds: float, progress: P
     start(deployment, [*others, *own], options, limit, progress, is_ready=works, wait_for=services)
 
 
+def database_runs(deployment: Deployment) -> bool:
+    """Return whether the bundled database's container runs; an external one always counts as running."""
+    running = {one.service for one in containers(deployment) if one.state == "running"}
+    return not deployment.bundled_database or SERVICE in running
+
+
 def start_database_where_down(deployment: Deployment, timeout_seconds: float, progress: Progress) -> None:
     """Start the bundled database where it does not run, after `down` or a power loss: a backup needs it."""
-    running = {one.service for one in containers(deployment) if one.state == "running"}
-    if deployment.bundled_database and SERVICE not in running:
+    if not database_runs(deployment):
         start_service(deployment, SERVICE, timeout_seconds, progress)

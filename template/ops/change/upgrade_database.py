@@ -1,7 +1,7 @@
 """Changes the PostgreSQL major to the rendered one, by dump and restore into a new volume (`database-upgrade`).
 
 Shows the plan and asks (`--yes` answers; `--plan` only shows it). The old volume is kept and named, and `rollback` returns to
-it; `--drop-old` deletes volumes that are no longer in use. What fails, and Ctrl-C, leads back to the old server by itself; after
+it; `--drop-old` deletes volumes that are no longer in use. What fails, Ctrl-C and SIGTERM lead back to the old server; after
 kill -9 or a power loss `database-upgrade` goes on and `rollback` goes back. Writes `backups/`, `state/`. Exit codes: 0 done, or
 nothing to do; 1 it failed and the old server is back, too little disk, or no agreement; 2 configuration, or nobody to ask;
 3 another command runs, an image cannot be had, no answer in time. Environment: YES=1, PLAN=1, JSON=1 (with --plan), TIMEOUT in
@@ -15,8 +15,9 @@ from dataclasses import asdict
 from typing import Any, Dict, List, Mapping
 
 from ..checks.check_deployment import require, require_merged
-from ..errors import USAGE, Problem
+from ..errors import UNDECIDED, USAGE, Problem
 from ..host import engine
+from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
@@ -33,12 +34,14 @@ from ..state.track_change import (
     refuse_unfinished,
     unfinished_change,
 )
-from .ask_operator import add_change_options, ask
+from .ask_operator import add_change_options, ask, tell_unfinished
 from .end_in_failure import Failure, end_in_failure
+from .free_space import disk_problem
 from .move_database import UNTOUCHED, go_back, kept_volumes, move
-from .plan_database import Plan, disk_problem, left_major_of, lines, make_plan, refusal
+from .plan_database import Plan, left_major_of, lines, make_plan, refusal
 from .read_schema import Schema, read_schemas
-from .start_applied import start_database_where_down
+from .refuse_late_answer import refuse_late_answer, see
+from .start_applied import database_runs, start_database_where_down
 
 COMMAND = "database-upgrade"
 TIMEOUT_SECONDS = 86400.0
@@ -102,6 +105,7 @@ def main(argv: List[str]) -> int:
     add_change_options(parser, TIMEOUT_SECONDS)
     parser.add_argument("--drop-old", action="store_true", help="delete the volumes that are no longer in use")
     options = parser.parse_args(argv)
+    end_like_ctrl_c()
     new = load_deployment(applied=False)
     require_merged(new)
     progress = Progress()
@@ -109,9 +113,13 @@ def main(argv: List[str]) -> int:
         return drop_old(load_deployment(), options.yes, progress)
     refuse_unfinished(new, COMMAND)
     unfinished = unfinished_change(new)
-    if unfinished is not None and not options.plan:
+    if unfinished is not None and options.plan:
+        tell_unfinished(unfinished, options.json)
+        return 0
+    if unfinished is not None:
         return _go_on(new, unfinished, options, progress)
-    applied = applied_facts(new)
+    seen = see(new)
+    applied = seen.applied
     problem = refusal(applied, new.facts, "" if applied is not None else left_major_of(new))
     if problem or applied is None:
         raise problem or Problem(f"no database-upgrade, {new.name}: it was never started", "make up")
@@ -119,12 +127,22 @@ def main(argv: List[str]) -> int:
     if not data_volume(old):
         raise Problem(f"no database-upgrade, {new.name}: there is no data, so `up` starts what is rendered", "make up")
     if old.facts["database"]["version"] == new.facts["database"]["version"]:
-        progress.line(
+        reason = (
             f"nothing to do: {new.name} runs PostgreSQL {old.facts['database']['version']}, which is what is rendered"
         )
+        if options.plan and options.json:
+            print(json.dumps({"format": 1, "nothing_to_do": reason}, indent=1))
+        else:
+            progress.line(reason)
         return 0
     if not options.plan:
         start_database_where_down(old, options.timeout, progress)
+    elif not database_runs(old):
+        raise Problem(
+            f"no plan, {new.name}: its database does not run, and --plan starts nothing; without it the plan comes first too",
+            f"./clair {COMMAND}",
+            UNDECIDED,
+        )
     plan = make_plan(old, new, read_schemas(old))
     if options.plan:
         print(json.dumps({"format": 1, **asdict(plan)}, indent=1) if options.json else "\n".join(lines(plan)))
@@ -138,6 +156,7 @@ def main(argv: List[str]) -> int:
     ask(COMMAND, f"change {new.name} from PostgreSQL {plan.from_major} to {plan.to_major}?", options.yes)
     with hold_lock(new, COMMAND):
         refuse_unfinished(new)
+        refuse_late_answer(new, COMMAND, seen)
         upgrade(new, _begin(new, plan, read_schemas(old), options.timeout, progress), options.timeout, progress)
     return 0
 
@@ -176,7 +195,7 @@ def _go_on(new: Deployment, change: Change, options: Any, progress: Progress) ->
     with hold_lock(new, COMMAND):
         current = unfinished_change(new)
         refuse_unfinished(new, COMMAND)
-        if current is None:
+        if current is None or current.started_at != change.started_at:
             raise Problem(f"nothing to continue, {new.name}: the change has ended meanwhile", "./clair ps")
         pull_missing(new, list(new.facts["services"]), options.timeout, progress)
         if current.step in UNTOUCHED:

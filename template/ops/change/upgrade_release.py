@@ -1,10 +1,10 @@
 """Changes the Clair release to the rendered one, with a backup and a way back (`upgrade`); `--plan` only says what it would do.
 
 Shows the plan and asks (`--yes` answers). Then: images, edge closed to writes, backup, `clairctl admin pre`, one service after
-the other, `clairctl admin post`, checks, edge open. What fails, and Ctrl-C, leads back to the old release by itself; after
-kill -9 or a power loss `upgrade` goes on and `rollback` goes back. Writes `backups/`, `state/`. Exit codes: 0 done, or nothing
-to do; 1 it failed and the old release is back, or no agreement; 2 configuration, or nobody to ask; 3 another command runs, an
-image cannot be had, no answer in time. Environment: YES=1, PLAN=1, JSON=1 (with --plan), TIMEOUT in seconds for each step
+the other, `clairctl admin post`, checks, edge open. What fails, Ctrl-C and SIGTERM lead back to the old release by themselves;
+after kill -9 or a power loss `upgrade` goes on and `rollback` goes back. Writes `backups/`, `state/`. Exit codes: 0 done, or
+nothing to do; 1 it failed and the old release is back, too little disk, or no agreement; 2 configuration, or nobody to ask;
+3 another command runs, an image cannot be had, no answer in time. Environment: YES=1, PLAN=1, JSON=1 (with --plan), TIMEOUT in seconds for each step
 (3600), ALLOW_SMALL=1.
 """
 
@@ -17,8 +17,9 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..backup.database_admin import administer
 from ..checks.check_deployment import require, require_merged
 from ..checks.check_host import local_images
-from ..errors import USAGE, Problem
+from ..errors import UNDECIDED, USAGE, Problem
 from ..host import engine
+from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
@@ -30,15 +31,16 @@ from ..state.build_parts import build_parts
 from ..state.create_secrets import create_missing
 from ..state.refuse_change import applied_facts, has_data, older_release_problem
 from ..state.track_change import Change, begin_change, drop_change, refuse_unfinished, turn_back, unfinished_change
-from .ask_operator import add_change_options, ask
+from .ask_operator import add_change_options, ask, tell_unfinished
 from .end_in_failure import Failure, end_in_failure
-from .free_space import disk_needs
+from .free_space import disk_needs, disk_problem
 from .freeze_edge import thaw
 from .go_back import back_steps, go_back
 from .go_forward import UNTOUCHED, Run, go_forward
 from .plan_upgrade import ORDER, Plan, lines, make_plan, upgrade_problem
 from .read_schema import read_schemas
-from .start_applied import start_database_where_down
+from .refuse_late_answer import refuse_late_answer, see
+from .start_applied import database_runs, start_database_where_down
 
 TIMEOUT_SECONDS = 3600.0
 
@@ -124,34 +126,44 @@ def main(argv: List[str]) -> int:
     parser = Parser("upgrade", "Change the Clair release to the rendered one, with a backup and a way back.")
     add_change_options(parser, TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
+    end_like_ctrl_c()
     new = load_deployment(applied=False)
     require_merged(new)
     progress = Progress()
     unfinished = unfinished_change(new)
-    if options.plan:
-        plan, reason = _plan_or_reason(new)
-        _print_plan(plan, reason, options.json)
-        return 0
     if unfinished is not None:
         refuse_unfinished(new, "upgrade")
+        if options.plan:
+            tell_unfinished(unfinished, options.json)
+            return 0
         return _go_on(new, unfinished, options, progress)
-    plan, reason = _plan_or_reason(new)
-    if plan is None:
-        progress.line(reason)
+    seen = see(new)
+    old, reason = _old_or_reason(new)
+    if old is None:
+        _tell_nothing(reason, options, progress)
         return 0
+    if options.plan:
+        _print_plan(_plan_only(old, new), options.json)
+        return 0
+    start_database_where_down(old, options.timeout, progress)
+    plan = read_plan(old, new)
     require(new, options.allow_small)
     for line in lines(plan):
         progress.line(line)
+    too_small = disk_problem(plan.disk)
+    if too_small:
+        raise too_small
     ask("upgrade", f"upgrade {new.name} from Clair {plan.from_release} to {plan.to_release}?", options.yes)
     with hold_lock(new, "upgrade"):
         refuse_unfinished(new)
+        refuse_late_answer(new, "upgrade", seen)
         change = _begin(new, plan, options.timeout, progress)
         upgrade(new, change, options.timeout, progress)
     return 0
 
 
-def _plan_or_reason(new: Deployment) -> Tuple[Optional[Plan], str]:
-    """Return the plan, or None with the sentence that says why there is nothing to upgrade.
+def _old_or_reason(new: Deployment) -> Tuple[Optional[Deployment], str]:
+    """Return what is applied, or None with the sentence that says why there is nothing to upgrade.
 
     Raises Problem (2) if nothing is applied yet, or what is rendered is no upgrade.
     """
@@ -163,15 +175,29 @@ def _plan_or_reason(new: Deployment) -> Tuple[Optional[Plan], str]:
         raise problem
     if applied.get("clair_release") == new.release:
         return None, f"nothing to upgrade: {new.name} runs Clair {new.release}, which is what is rendered"
-    return read_plan(Deployment(applied, new.root), new), ""
+    return Deployment(applied, new.root), ""
 
 
-def _print_plan(plan: Optional[Plan], reason: str, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(plan.as_dict() if plan else {"format": 1, "nothing_to_do": reason}, indent=1))
+def _plan_only(old: Deployment, new: Deployment) -> Plan:
+    """Return the plan without starting anything for it. Raises Problem (3) if the database does not run."""
+    if not database_runs(old):
+        raise Problem(
+            f"no plan, {new.name}: its database does not run, and --plan starts nothing; without it the plan comes first too",
+            "./clair upgrade",
+            UNDECIDED,
+        )
+    return read_plan(old, new)
+
+
+def _print_plan(plan: Plan, as_json: bool) -> None:
+    print(json.dumps(plan.as_dict(), indent=1) if as_json else "\n".join(lines(plan)))
+
+
+def _tell_nothing(reason: str, options: Any, progress: Progress) -> None:
+    if options.plan:
+        print(json.dumps({"format": 1, "nothing_to_do": reason}, indent=1) if options.json else reason)
     else:
-        for line in lines(plan) if plan else [reason]:
-            print(line)
+        progress.line(reason)
 
 
 def _begin(new: Deployment, plan: Plan, timeout_seconds: float, progress: Progress) -> Change:
@@ -211,7 +237,7 @@ def _go_on(new: Deployment, change: Change, options: Any, progress: Progress) ->
         # Read again: another command may have moved it while nobody held the lock.
         current = unfinished_change(new)
         refuse_unfinished(new, "upgrade")
-        if current is None:
+        if current is None or current.started_at != change.started_at:
             raise Problem(f"nothing to continue, {new.name}: the upgrade has ended meanwhile", "./clair ps", USAGE)
         pull_missing(new, [*new.facts["services"], SERVICE, "clair-import"], options.timeout, progress)
         start_database_where_down(load_deployment(new.root), options.timeout, progress)

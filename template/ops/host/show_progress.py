@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Dict, List, Optional, TextIO
@@ -12,7 +13,10 @@ _WIDTH = 100
 
 
 class Progress:
-    """Progress of one command on a stream (default: stderr); not for use by several threads at once."""
+    """Progress of one command on a stream (default: stderr); not for use by several threads at once.
+
+    A stream that nobody reads any more, such as that of `| head` or of a lost session, ends the words and not the work.
+    """
 
     def __init__(self, stream: Optional[TextIO] = None) -> None:
         self.stream = stream or sys.stderr
@@ -30,7 +34,7 @@ class Progress:
     def line(self, text: str) -> None:
         """Print one line that stays."""
         self.end()
-        print(text, file=self.stream, flush=True)
+        self._write(f"{text}\n")
         self._reported = time.monotonic()
 
     def container(self, name: str, health: str) -> None:
@@ -51,8 +55,7 @@ class Progress:
         """Tell what is waited for: at once at a terminal, else after REPORT_SECONDS without a line."""
         if self._terminal:
             self.end()
-            self.stream.write(f"{text} ({self.seconds:.0f} s)"[:_WIDTH])
-            self.stream.flush()
+            self._write(f"{text} ({self.seconds:.0f} s)"[:_WIDTH])
             self._open_line = True
         elif time.monotonic() - self._reported >= REPORT_SECONDS:
             self.line(f"{text} ({self.seconds:.0f} s)")
@@ -60,5 +63,14 @@ class Progress:
     def end(self) -> None:
         """Take the rewritten line away, so that the next text starts on a clean one."""
         if self._open_line:
-            self.stream.write("\r\033[K")
+            self._write("\r\033[K")
             self._open_line = False
+
+    def _write(self, text: str) -> None:
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:
+            # The pipe's reader ended (EPIPE), or the terminal is gone (EIO). The descriptor is replaced, so that what is
+            # written later, Python's own last flush too, fails no more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from ops.change import upgrade_database
-from ops.change.plan_database import disk_problem, free_volume, places, refusal
+from ops.change.free_space import disk_problem
+from ops.change.plan_database import free_volume, places, refusal
 from ops.change.plan_upgrade import Disk
 from ops.errors import USAGE, Problem
 from ops.host.show_progress import Progress
@@ -29,6 +30,11 @@ def facts(version: str = "17", release: str = "4.9.0", mode: str = "bundled") ->
         (None, facts(), "no database-upgrade, clair: it was never started"),
         (facts(mode="external"), facts("18"), "no database-upgrade, clair: its database is external"),
         (
+            {**facts(), "deployment_name": "other"},
+            facts("18"),
+            "no database-upgrade, clair: the applied state is of other",
+        ),
+        (
             facts("17", "4.8.0"),
             facts("18"),
             "no database-upgrade, clair: Clair changes as well, from 4.8.0 to 4.9.0, and one thing at a time has a way back",
@@ -39,7 +45,7 @@ def facts(version: str = "17", release: str = "4.9.0", mode: str = "bundled") ->
             "no database-upgrade, clair: PostgreSQL 18 is applied and 17 is rendered, and majors only go up",
         ),
     ],
-    ids=["never-started", "external", "release-changes-too", "downwards"],
+    ids=["never-started", "external", "another-name", "release-changes-too", "downwards"],
 )
 def test_refused_with_a_way_out(applied: dict[str, Any] | None, rendered: dict[str, Any], sentence: str) -> None:
     problem = refusal(applied, rendered)
@@ -56,7 +62,7 @@ def test_lost_state_is_told_with_the_major_of_the_data() -> None:
     assert problem is not None
     assert (problem.sentence, problem.hint) == (
         "no database-upgrade, clair: state/ is lost, and with it how the server of PostgreSQL 16 was started",
-        "copier update --trust --defaults --data database_version=16, then make up, then back and again",
+        "copier update --trust --defaults --data database_version=16",
     )
 
 

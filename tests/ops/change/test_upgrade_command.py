@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 from ops.state.apply_state import apply_state
@@ -120,4 +124,83 @@ def test_conflict_markers_of_an_update_stop_upgrade(older: Clair) -> None:
 
     assert result.code in (1, 2)
     assert not older.docker.calls("up --detach")
+    assert not (older.folder / "state" / "journal.json").exists()
+
+
+def test_an_answer_that_comes_after_another_command_changed_it_is_refused(older: Clair) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-s", "-m", "ops", "upgrade", "--allow-small"],
+        cwd=older.folder,
+        env={**os.environ, **older.environment_of_a_command()},
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    asked = ""
+    while "[y/N]" not in asked and process.poll() is None:
+        asked += process.stderr.read(1)
+    apply_state(older.deployment)  # as the other terminal's upgrade leaves it
+
+    os.write(ours, b"y\n")
+    said = process.communicate(timeout=60)[1]
+
+    assert process.returncode == 3
+    assert said.splitlines()[-2:] == [
+        "not begun, upgrade of clair: another command changed it while the question stood open",
+        "HINT: ./clair upgrade",
+    ]
+    assert not (older.folder / "state" / "journal.json").exists()
+
+
+@pytest.mark.parametrize("command", ["upgrade", "database-upgrade"])
+def test_plan_of_an_unfinished_change_says_where_it_stands(older: Clair, command: str) -> None:
+    begin_change(older.deployment, command, "freeze", **{"from": "4.8.0", "to": "4.9.0"})
+
+    told, data = older(command, "--plan"), older(command, "--plan", "--json")
+
+    assert (told.code, told.err, data.code) == (0, "", 0)
+    assert (
+        told.out == f"unfinished: {command} from 4.8.0 to 4.9.0, which stands at step freeze and goes on from there\n"
+    )
+    assert json.loads(data.out)["unfinished"] == {
+        "operation": command,
+        "from": "4.8.0",
+        "to": "4.9.0",
+        "step": "freeze",
+    }
+
+
+def test_plan_starts_nothing_and_names_the_command_that_does(older: Clair) -> None:
+    older.docker.healthy("traefik")
+
+    result = older("upgrade", "--plan")
+
+    assert (result.code, result.out) == (3, "")
+    assert result.err == (
+        "no plan, clair: its database does not run, and --plan starts nothing; without it the plan comes first too\n"
+        "HINT: ./clair upgrade\n"
+    )
+    assert not older.docker.calls("up --detach")
+
+
+def test_upgrade_starts_the_database_that_its_plan_reads(older: Clair) -> None:
+    older.docker.healthy("traefik")
+    older.docker.healthy("clair-database", "traefik", after="up --detach")
+
+    result = older("upgrade", ALLOW_SMALL="1")
+
+    assert result.err.splitlines()[-1] == "HINT: ./clair upgrade --yes"
+    assert len(older.docker.calls("up --detach")) == 1
+
+
+def test_too_little_disk_for_the_way_back_refuses_the_upgrade(older: Clair) -> None:
+    older.docker.on(r"^exec --interactive \S+ bash -s", SCHEMA.replace("16000000", str(10**18)))
+
+    result = older("upgrade", "--yes", ALLOW_SMALL="1")
+
+    assert result.code == 1
+    assert result.err.splitlines()[-2].startswith("disk too small, backups/, the dump: ")
     assert not (older.folder / "state" / "journal.json").exists()

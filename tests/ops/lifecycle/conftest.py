@@ -46,7 +46,7 @@ class Clair:
         result = subprocess.run(
             [sys.executable, "-s", "-m", "ops", *args],
             cwd=self.folder,
-            env={**os.environ, **self._environment(), **environment},
+            env={**os.environ, **self.environment_of_a_command(), **environment},
             capture_output=True,
             text=True,
             umask=self.umask,
@@ -54,7 +54,8 @@ class Clair:
         )
         return Result(result.returncode, result.stdout, result.stderr)
 
-    def _environment(self) -> dict[str, str]:
+    def environment_of_a_command(self) -> dict[str, str]:
+        """Return the variables that make a command use the fake Docker."""
         fixed = {"DOCKER": str(self.docker.path), "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
         return {**fixed, **self.environment}
 

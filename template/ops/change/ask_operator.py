@@ -45,6 +45,8 @@ def tell_unfinished(change: Change, as_json: bool) -> None:
 def ask(command: str, question: str, yes: bool) -> None:
     """Return if the operator agrees to `question`, such as `upgrade clair from Clair 4.8.0 to 4.9.0?`.
 
+    `command` is what asks, with the flags that it was called with.
+
     Raises Problem: no agreement (1), or no terminal to ask at and no --yes (2).
     """
     if yes:

@@ -36,8 +36,7 @@ def end_in_failure(
         reason = f"{problem.sentence}; the way back is not finished: {told(second, failure.command).sentence}"
         return Problem(f"{failure.what}: {reason}", unfinished, UNDECIDED)
     # The log of a container that failed went with it; its reason stands in the sentence.
-    mended = f"once that is mended: ./clair {failure.command}"
-    hint = problem.hint if problem.hint and " logs" not in problem.hint else mended
+    hint = problem.hint if problem.hint and " logs" not in problem.hint else f"./clair {failure.command}"
     return Problem(f"{failure.what}: {problem.sentence}; {failure.before} answers as before", hint, problem.code)
 
 

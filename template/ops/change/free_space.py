@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import List, Optional
 
+from ..backup.read_backup import backups_folder
 from ..clair.run_clairctl import size
 from ..errors import NO, Problem
 from ..host import engine
@@ -15,7 +16,7 @@ from .plan_upgrade import Disk
 
 def disk_needs(deployment: Deployment, databases_bytes: int) -> List[Disk]:
     """Return what a backup and a way back need at most: the databases once as a dump, and once more beside themselves."""
-    backups = Disk("backups/, the dump", databases_bytes, free_bytes(deployment.root))
+    backups = Disk("backups/, the dump", databases_bytes, free_bytes(backups_place(deployment)))
     if not deployment.bundled_database:
         host = deployment.facts["database"]["host"]
         return [backups, Disk(f"{host}, for a way back", databases_bytes, None)]
@@ -34,6 +35,12 @@ def disk_problem(disk: List[Disk]) -> Optional[Problem]:
                 NO,
             )
     return None
+
+
+def backups_place(deployment: Deployment) -> Path:
+    """Return the folder whose disk the dump fills: `backups/`, which may be a mount or a link, or where it will be made."""
+    folder = backups_folder(deployment)
+    return folder if folder.is_dir() else deployment.root
 
 
 def docker_folder() -> Optional[Path]:

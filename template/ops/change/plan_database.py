@@ -12,7 +12,7 @@ from ..host import engine
 from ..lifecycle.start_database import SERVICE
 from ..settings import Deployment
 from ..state.refuse_change import chosen_volume, data_major, database_volumes
-from .free_space import docker_folder, free_bytes
+from .free_space import backups_place, docker_folder, free_bytes
 from .plan_upgrade import Disk
 from .read_schema import Schema
 
@@ -82,14 +82,14 @@ def _number(text: str) -> int:
     return int(text or 0)
 
 
-def places(root: Path, docker: Optional[Path], databases_bytes: int) -> List[Disk]:
-    """Return what is needed where: the dump beside this repository, the new data on Docker's disk; once if it is one disk."""
-    same = docker is not None and docker.stat().st_dev == root.stat().st_dev
+def places(backups: Path, docker: Optional[Path], databases_bytes: int) -> List[Disk]:
+    """Return what is needed where: the dump in `backups`, the new data on Docker's disk; once if it is one disk."""
+    same = docker is not None and docker.stat().st_dev == backups.stat().st_dev
     if same:
-        return [Disk("backups/ and Docker's disk, the dump and the new data", 2 * databases_bytes, free_bytes(root))]
+        return [Disk("backups/ and Docker's disk, the dump and the new data", 2 * databases_bytes, free_bytes(backups))]
     free = free_bytes(docker) if docker else None
     return [
-        Disk("backups/, the dump", databases_bytes, free_bytes(root)),
+        Disk("backups/, the dump", databases_bytes, free_bytes(backups)),
         Disk(f"{docker or 'Docker disk'}, the new data", databases_bytes, free),
     ]
 
@@ -115,7 +115,7 @@ def make_plan(old: Deployment, new: Deployment, schemas: Mapping[str, Schema]) -
         old_volume=chosen_volume(old),
         new_volume=free_volume(new, str(new.facts["database"]["version"]), volumes),
         databases=sizes,
-        disk=places(new.root, docker_folder(), sum(sizes.values())),
+        disk=places(backups_place(new), docker_folder(), sum(sizes.values())),
     )
 
 

@@ -99,7 +99,7 @@ def upgrade_problem(applied: Mapping[str, Any], rendered: Mapping[str, Any]) -> 
         return Problem(
             f"not upgraded, {name}: PostgreSQL changes with the release, from {before.get('version')} to {after['version']}, "
             "and one thing at a time has a way back",
-            f"copier update --trust --defaults --data database_version={before.get('version')}, then ./clair upgrade",
+            f"copier update --trust --defaults --data database_version={before.get('version')}",
             USAGE,
         )
     return None

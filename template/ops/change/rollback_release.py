@@ -8,16 +8,16 @@ Environment: YES=1, TIMEOUT in seconds for each step (3600).
 
 from __future__ import annotations
 
-from typing import List
+from typing import List, Mapping
 
-from ..errors import UNDECIDED, USAGE, Problem
+from ..errors import NO, UNDECIDED, USAGE, Problem
 from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
 from ..settings import Deployment, load_deployment
 from ..state.refuse_change import applied_facts
-from ..state.track_change import Change, drop_change, last_change, turn_back, unfinished_change
+from ..state.track_change import Change, drop_change, last_change, schema_of, turn_back, unfinished_change
 from .ask_operator import add_yes, ask
 from .freeze_edge import thaw
 from .go_back import back_steps, backup_of, go_back
@@ -75,10 +75,24 @@ def roll_back(deployment: Deployment, change: Change, timeout_seconds: float, pr
     if change.operation != "rollback":
         if change.facts.get("touched"):
             # The whole dump is read before anything is closed.
-            backup_of(deployment, change)
+            require_dump_from_before(deployment, change, backup_of(deployment, change).schema)
         previous_deployment(deployment)
         change = turn_back(deployment, change, back_steps(change)[0], failed_at=change.step)
     go_back(deployment, change, timeout_seconds, progress)
+
+
+def require_dump_from_before(deployment: Deployment, change: Change, schema: Mapping[str, int]) -> None:
+    """Compare what migrations the dump holds with what the journal noted before the change; a dump of later leads nowhere back.
+
+    Raises Problem (1).
+    """
+    before = schema_of(change) or {}
+    if any(before.get(name, version) != version for name, version in schema.items()):
+        raise Problem(
+            f"no way back, {deployment.name}: {change.facts.get('backup')} is not of before the {change.operation}",
+            "./clair verify",
+            NO,
+        )
 
 
 def main(argv: List[str]) -> int:

@@ -85,7 +85,7 @@ def drop_old(deployment: Deployment, yes: bool, progress: Progress) -> int:
     if not doomed:
         progress.line("nothing to delete: every volume of the database is in use")
         return 0
-    ask(COMMAND, f"delete {', '.join(doomed)} for good?", yes)
+    ask(f"{COMMAND} --drop-old", f"delete {', '.join(doomed)} for good?", yes)
     with hold_lock(deployment, COMMAND):
         refuse_unfinished(deployment)
         # A `rollback` while the question stood open uses the other one again.

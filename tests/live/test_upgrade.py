@@ -104,16 +104,33 @@ def test_an_image_that_cannot_be_had_stops_it_before_anything_is_touched(old: De
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount the small disk")
-def test_a_disk_that_is_too_full_for_the_backup_leaves_all_as_it_was(old: Deployment) -> None:
+def test_a_disk_that_is_too_small_refuses_before_anything_is_touched(old: Deployment) -> None:
     backups = old.root / "backups"
     backups.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k,mode=0755", "tmpfs", backups], check=True)
     try:
-        sentence = told(old, "upgrade", "--yes", code=2)
+        sentence = told(old, "upgrade", "--yes", code=1)
     finally:
         subprocess.run(["umount", "-l", backups], check=True)
 
-    assert re.search("backup not begun, backups/: .* free, and .* needed", sentence)
+    assert re.search("^disk too small, backups/, the dump: .* free, .* needed$", sentence)
+    assert images_of(old) == {OLD}
+    no_leftovers(old)
+
+
+def test_a_disk_that_fills_up_during_the_backup_leaves_all_as_it_was(old: Deployment) -> None:
+    # A small file system where pg_dump writes; the applied file is what runs.
+    override = old.root / "state" / "applied" / "compose.override.yaml"
+    override.write_text(
+        "services: {database-client: {tmpfs: ['/tmp:mode=1777,size=64m', '/backup/matcher:mode=1777,size=8k']}}\n",
+        encoding="utf-8",
+    )
+    try:
+        sentence = told(old, "upgrade", "--yes", code=2)
+    finally:
+        override.unlink()
+
+    assert "backup failed, backups/: no space left on the disk" in sentence
     assert sentence.endswith(f"Clair {OLD} answers as before")
     assert images_of(old) == {OLD}
     no_leftovers(old)
@@ -177,6 +194,50 @@ def test_ctrl_c_leads_back_while_reads_are_answered_and_writes_refused(old: Depl
     assert output.splitlines()[-2].endswith(f"interrupted; Clair {OLD} answers as before")
     assert images_of(old) == {OLD}
     no_leftovers(old)
+
+
+def test_ctrl_c_leads_back_although_it_ended_the_reader_of_the_words(old: Deployment) -> None:
+    process = subprocess.Popen(
+        ["bash", "-c", "./clair upgrade --yes 2>&1 | tee log > /dev/null; exit ${PIPESTATUS[0]}"], cwd=old.root,
+        env={**os.environ, "ALLOW_SMALL": "1"}, start_new_session=True,
+    )  # fmt: skip
+    wait_until(lambda: (journal(old) or {}).get("step") == "roll-indexer", "the indexer's turn", 60)
+
+    os.killpg(process.pid, signal.SIGINT)
+    wait_until(lambda: journal(old) is None, "the way back", 120)
+
+    process.wait(60)
+    (old.root / "log").unlink()
+    assert images_of(old) == {OLD}
+    no_leftovers(old)
+
+
+def test_sigterm_leads_back_as_ctrl_c_does(old: Deployment) -> None:
+    process = subprocess.Popen(
+        ["./clair", "upgrade", "--yes"], cwd=old.root, env={**os.environ, "ALLOW_SMALL": "1"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_until(lambda: (journal(old) or {}).get("step") == "roll-matcher", "the matcher's turn", 60)
+
+    process.terminate()
+    output = process.communicate(timeout=120)[1]
+
+    assert process.returncode == 130
+    assert output.splitlines()[-2].endswith(f"interrupted; Clair {OLD} answers as before")
+    assert images_of(old) == {OLD}
+    no_leftovers(old)
+
+
+def test_upgrade_after_down_starts_the_database_that_it_reads(old: Deployment) -> None:
+    clair(old, "down")
+
+    plan = told(old, "upgrade", "--plan", code=3)
+    clair(old, "upgrade", "--yes")
+
+    assert plan.startswith(f"no plan, {old.name}: its database does not run")
+    assert images_of(old) == {NEW}
+    clair(old, "rollback", "--yes")
+    assert images_of(old) == {OLD}
 
 
 def test_a_database_restarted_in_the_middle_ends_old_or_new(old: Deployment) -> None:

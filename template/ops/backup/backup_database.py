@@ -32,7 +32,7 @@ from ..state.build_parts import CLAIR_SERVICES
 from ..state.copy_state import copy_state
 from ..state.track_change import refuse_unfinished
 from .dump_databases import Dumped, dump_databases, folder_bytes, image_identities
-from .keep_backups import prune, remove_leftovers
+from .keep_backups import dated_ahead, prune, remove_leftovers
 from .measure_tables import to_json
 from .read_backup import FORMAT, MANIFEST, SUMS, Backup, backups_folder, file_sums
 from .seal_secrets import Seal, choose_seal, seal_secrets
@@ -94,8 +94,14 @@ def make_backup(
     backup = Backup((folder / name).resolve(), manifest)
     seconds = time.monotonic() - began
     progress.line(f"backup backups/{name}: {size(folder_bytes(backup.path))}, read back and whole ({seconds:.1f} s)")
-    for old in prune(deployment):
+    for old in prune(deployment, held={backup.name}):
         progress.line(f"deleted backups/{old}: more than backup_keep")
+    ahead = dated_ahead(deployment)
+    if ahead:
+        number = f"{len(ahead)} backups are" if len(ahead) > 1 else "one backup is"
+        progress.line(
+            f"warning: {number} dated in the future (backups/{ahead[0]}): not counted for backup_keep and not deleted"
+        )
     return backup
 
 

@@ -91,7 +91,7 @@ def make_backup(
         raise Problem(f"backup failed, backups/: {error.strerror}", "df -h backups; ls -ld backups", USAGE) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    backup = Backup((folder / name).resolve(), manifest)
+    backup = Backup(folder / name, manifest)
     seconds = time.monotonic() - began
     progress.line(f"backup backups/{name}: {size(folder_bytes(backup.path))}, read back and whole ({seconds:.1f} s)")
     for old in prune(deployment, held={backup.name}):

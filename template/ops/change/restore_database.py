@@ -15,6 +15,7 @@ import os
 import shlex
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
@@ -28,12 +29,14 @@ from ..errors import USAGE, Problem
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
+from ..lifecycle.pull_images import pull_missing
 from ..settings import Deployment, load_deployment
 from ..state.track_change import Change, begin_change, refuse_unfinished, unfinished_change
 from .ask_operator import add_yes
-from .restore_steps import UNTOUCHED, Restore, clair_is_there, start_server
+from .restore_steps import UNTOUCHED, Restore, clair_is_there, start_server, steps_for, steps_of
 
 TIMEOUT_SECONDS = 7200.0
+_CLAIRCTL = "docker compose run --rm --no-deps clairctl -c /config/config.yaml"
 
 
 def refuse_newer_schema(deployment: Deployment, backup: Backup) -> None:
@@ -75,6 +78,9 @@ def announcement(deployment: Deployment, backup: Backup) -> List[str]:
         lines.append(
             f"migrations   those from Clair {manifest['clair_release']} to {deployment.release} run when Clair starts"
         )
+    for step in steps_for(deployment, backup):
+        what = f"repair {step.name}" if step.when == "repair" else f"clairctl admin {step.when} {step.name}"
+        lines.append(f"step         {what}: {step.does}")
     if manifest["deployment_name"] != deployment.name:
         lines.append(f"note         this is a backup of another deployment, {manifest['deployment_name']}")
     return lines
@@ -98,15 +104,20 @@ def restore(deployment: Deployment, backup: Backup, timeout_seconds: float, prog
 
     Raises Problem or KeyboardInterrupt after the old data was brought back.
     """
+    steps = steps_for(deployment, backup)
     facts: Dict[str, Any] = {
         "backup": _shown(deployment, backup.path),
         "databases": backup.databases,
         "clair": clair_is_there(deployment),
+        "steps": [asdict(step) for step in steps],
     }
+    if any(step.when != "repair" for step in steps):
+        # On a new machine no Clair has run yet; better now than when the databases are swapped.
+        pull_missing(deployment, backup.databases, timeout_seconds, progress)
     work = Restore(deployment, begin_change(deployment, "restore", "freeze", **facts), timeout_seconds, progress)
     run(deployment, work, lambda: work.go_forward(backup), progress)
     done = f"restored: {deployment.name} has the data of {backup.made_at} ({progress.seconds:.1f} s)"
-    progress.line(done if facts["clair"] else f"{done}; next: ./clair up")
+    progress.line(done if facts["clair"] else f"{done}; next: {_next(work.change)}")
 
 
 def go_on(deployment: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
@@ -121,7 +132,14 @@ def go_on(deployment: Deployment, change: Change, timeout_seconds: float, progre
         return
     progress.line(f"{told}: going on with it")
     run(deployment, work, work.go_forward, progress)
-    progress.line(f"restored: {deployment.name} has the data of {change.facts['backup']}")
+    done = f"restored: {deployment.name} has the data of {change.facts['backup']}"
+    progress.line(done if change.facts["clair"] else f"{done}; next: {_next(change)}")
+
+
+def _next(change: Change) -> str:
+    """Return the commands that come after a restore into a deployment that has no Clair yet: the last steps follow the migrations."""
+    last = [step.name for step in steps_of(change) if step.when == "post"]
+    return " && ".join(["./clair up", *(f"{_CLAIRCTL} admin post {name}" for name in last)])
 
 
 def run(deployment: Deployment, work: Restore, forward: Callable[[], None], progress: Progress) -> None:

@@ -1,9 +1,9 @@
 """The steps of a restore and the way back, each safe to run again after it was cut short anywhere.
 
 freeze, load: the backup is loaded beside the databases in use and compared; nothing in use is touched, so the way back is to
-drop what was loaded. swap: Clair stops, and all databases change names in one transaction. start: Clair runs on the new data.
-thaw: the edge opens, and only now the old data is dropped. Until then it stays under another name, and the way back is the
-same swap.
+drop what was loaded. swap: Clair stops, and all databases change names in one transaction. admin-pre, start, admin-post: Clair
+runs on the new data, which gets what an upgrade from its release would do to it. thaw: the edge opens, and only now the old
+data is dropped. Until then it stays under another name, and the way back is the same swap.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from ..state.build_parts import CLAIR_SERVICES
 from ..state.track_change import Change, advance, drop_change
 from .check_release import edge_problem
 from .freeze_edge import freeze, thaw
+from .plan_upgrade import Step, needed_steps
 from .read_schema import read_schemas
+from .run_admin import run_steps
 
-STEPS = ("freeze", "load", "swap", "start", "thaw")
+STEPS = ("freeze", "load", "swap", "admin-pre", "start", "admin-post", "thaw")
 # Before these nothing in use was touched.
 UNTOUCHED = ("freeze", "load")
 STOP_SECONDS = 30
@@ -54,7 +56,9 @@ class Restore:
             "freeze": lambda: freeze(self._deployment, self._timeout_seconds, self._progress),
             "load": lambda: self._load(backup),
             "swap": self._swap,
+            "admin-pre": lambda: self._admin("pre"),
             "start": self._start,
+            "admin-post": lambda: self._admin("post", "repair"),
             "thaw": lambda: self._end(self._kept),
         }
         for name in STEPS[STEPS.index(self.change.step) :]:
@@ -95,6 +99,14 @@ class Restore:
             words = ["stop", "--time", str(STOP_SECONDS), *(one.id for one in found)]
             engine.docker(words, timeout_seconds=STOP_SECONDS + 90)
 
+    def _admin(self, *kinds: str) -> None:
+        """Run the steps of these kinds; those that follow the migrations wait for `up` where no Clair is there to make them."""
+        steps = [step for step in steps_of(self.change) if step.when in kinds]
+        if not self.change.facts["clair"]:
+            # A repair mends what the older release stored, which is all there already.
+            steps = [step for step in steps if step.when != "post"]
+        run_steps(self._deployment, steps, self._timeout_seconds, self._progress)
+
     def _start(self) -> None:
         if not self.change.facts["clair"]:
             return
@@ -131,6 +143,17 @@ class Restore:
         thaw(self._deployment, self._timeout_seconds, self._progress)
         drop_databases(self._deployment, suffix)
         drop_change(self._deployment)
+
+
+def steps_for(deployment: Deployment, backup: Backup) -> List[Step]:
+    """Return the steps that the applied release needs for the data of a backup, as `upgrade` finds them."""
+    stored = {name: version for name, version in backup.schema.items() if version > 0}
+    return needed_steps(deployment.facts["release"], stored)
+
+
+def steps_of(change: Change) -> List[Step]:
+    """Return the steps that were found when a restore began; none where an older command began it."""
+    return [Step(**fact) for fact in change.facts.get("steps", ())]
 
 
 def start_server(deployment: Deployment, timeout_seconds: float, progress: Progress) -> None:

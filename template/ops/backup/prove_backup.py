@@ -22,7 +22,7 @@ from ..settings import Deployment, load_deployment
 from ..state.role_passwords import SUPERUSER, identifier
 from .dump_databases import folder_bytes
 from .load_backup import FOLDER, LoadFollower, extension_statements, load_script
-from .read_backup import Backup, check_backup, newest_backup
+from .read_backup import Backup, backups_folder, check_backup, newest_backup
 from .run_client import Mount
 from .scratch_server import Scratch, scratch_server
 
@@ -31,7 +31,7 @@ PURPOSE = "restore-test"
 
 
 def choose_backup(deployment: Deployment, file: str) -> Path:
-    """Return the folder of a backup: `file`, from here or from the deployment's folder, or the newest.
+    """Return the folder of a backup: `file`, from here, from the deployment's folder or from its backups, or the newest.
 
     Raises Problem (2) if there is none.
     """
@@ -40,8 +40,8 @@ def choose_backup(deployment: Deployment, file: str) -> Path:
         if newest is None:
             raise Problem("backup not found, backups/: there is none yet", "./clair backup", USAGE)
         return newest.path
-    path = Path(file)
-    return path if path.exists() else deployment.root / file
+    places = (Path(file), deployment.root / file, backups_folder(deployment) / file)
+    return next((path for path in places if path.exists()), deployment.root / file)
 
 
 def prove(deployment: Deployment, backup: Backup, timeout_seconds: float, progress: Progress) -> Dict[str, Any]:

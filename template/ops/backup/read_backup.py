@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
@@ -23,6 +25,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 _CHUNK_BYTES = 1024 * 1024
+_RELEASE = re.compile(r"[0-9]+(?:\.[0-9]+)+(?:-[0-9A-Za-z.]+)?")
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _SUM = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*)")
 
 
@@ -97,36 +101,66 @@ def newest_backup(deployment: Deployment) -> Optional[Backup]:
     return next(reversed(backups(deployment)), None)
 
 
-def read_manifest(path: Path) -> Backup:
-    """Return the backup in a folder by its manifest alone.
+def read_manifest(path: Path, summed: bool = False) -> Backup:
+    """Return the backup in a folder by its manifest alone; `summed`: only if the manifest is what it was when it was made.
 
     Raises Problem (2) if it is no backup or one of a format this command does not know, (1) if the manifest is damaged.
     """
     path = path.resolve()
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        backup = Backup(path, manifest)
+        if summed:
+            # Before anything is concluded from it.
+            _require_sum(path)
         if manifest["format"] != FORMAT:
             reason = f"format {manifest['format']}, and this command reads format {FORMAT}"
-            raise Problem(f"backup not usable, {path.name}: {reason}", "use the ./clair that made it", USAGE)
-        # Everything that is read later is read once here.
-        for name in backup.databases:
-            _ = backup.tables(name), backup.extensions(name), backup.size_bytes(name)
-        _ = backup.schema, backup.postgres_major, backup.made_at, str(manifest["clair_release"]), manifest["skipped"]
-        known = bool(backup.databases) and set(manifest["databases"]) == set(backup.databases)
-        known = known and isinstance(manifest["deployment_name"], str)
+            raise Problem(f"backup not usable, {path.name}: {reason}", "ls backups", USAGE)
+        backup = Backup(path, manifest)
+        wrong = _wrong_member(backup)
     except FileNotFoundError as error:
         what = "no such folder" if not path.is_dir() else f"it has no {MANIFEST}, so it is no backup"
         raise Problem(f"backup not found, {path.name}: {what}", "ls backups", USAGE) from error
     except NotADirectoryError as error:
         raise Problem(f"backup not found, {path.name}: a backup is a folder", "ls backups", USAGE) from error
     except OSError as error:
-        raise Problem(f"backup unreadable, {path.name}: {error.strerror}", f"ls -l {path}", USAGE) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Problem(
+            f"backup unreadable, {path.name}: {error.strerror}", f"ls -l {shlex.quote(str(path))}", USAGE
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise damaged(path.name, f"{MANIFEST} is not readable") from error
-    if not known:
-        raise damaged(path.name, f"{MANIFEST} names databases that are not Clair's")
+    if wrong:
+        raise damaged(path.name, f"{MANIFEST} {wrong}")
     return backup
+
+
+def _wrong_member(backup: Backup) -> str:
+    """Return what is wrong in a manifest, or an empty text.
+
+    Everything that is read later is read once here: raises ValueError, KeyError, TypeError or AttributeError for what cannot be.
+    """
+    manifest = backup.manifest
+    for name in backup.databases:
+        _ = backup.tables(name), backup.extensions(name), backup.size_bytes(name)
+    _ = backup.schema, backup.postgres_major
+    if not backup.databases or set(manifest["databases"]) != set(backup.databases):
+        return "names databases that are not Clair's"
+    for member in ("deployment_name", "made_at", "clair_release", "postgres_version"):
+        if not isinstance(manifest[member], str):
+            return f"has a {member} that is no text"
+    if datetime.strptime(backup.made_at, _TIME).strftime(_TIME) != backup.made_at:
+        return "has a made_at that is no time"
+    if not _RELEASE.fullmatch(manifest["clair_release"]):
+        return "has a clair_release that is no release"
+    skipped = manifest["skipped"]
+    if not isinstance(skipped, list) or not all(name in CLAIR_SERVICES for name in skipped):
+        return "has a member skipped that is no list of Clair's databases"
+    return ""
+
+
+def _require_sum(path: Path) -> None:
+    """Raise Problem (1) if the manifest is not what `SHA256SUMS` says."""
+    if file_sums(path, [MANIFEST])[MANIFEST] != read_sums(path)[MANIFEST]:
+        raise damaged(path.name, f"{MANIFEST} is not what it was when the backup was made")
 
 
 def check_backup(path: Path, tick: Callable[[int], None] = lambda done: None) -> Backup:
@@ -135,7 +169,7 @@ def check_backup(path: Path, tick: Callable[[int], None] = lambda done: None) ->
     `tick` gets the number of bytes read so far. Raises Problem: no backup (2), one byte is other, a file is missing or
     too many (1).
     """
-    backup = read_manifest(path)
+    backup = read_manifest(path, summed=True)
     path = backup.path
     sums = read_sums(path)
     present = {
@@ -198,4 +232,4 @@ def file_sums(path: Path, names: List[str], tick: Callable[[int], None] = lambda
 
 def damaged(name: str, what: str) -> Problem:
     """Return the Problem (1) for a backup that is not whole."""
-    return Problem(f"backup damaged, {name}: {what}", "./clair restore-test --file ANOTHER; ls backups", NO)
+    return Problem(f"backup damaged, {name}: {what}", "ls backups", NO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -128,11 +129,42 @@ def test_a_format_of_later_is_not_guessed(tmp_path: Path) -> None:
         {"schema": {}},
         {"postgres_version": "x"},
         {"databases": []},
+        {"skipped": 5},
+        {"skipped": ["postgres"]},
+        {"skipped": [["matcher"]]},
+        {"skipped": "matcher"},
+        {"made_at": [1]},
+        {"made_at": "yesterday"},
+        {"clair_release": 4},
+        {"clair_release": "4.9.0; rm -r backups"},
+        {"deployment_name": None},
+        {"schema": {"indexer": float("inf"), "matcher": 16, "notifier": 3}},
     ],
-    ids=["other-database", "no-tables", "no-schema", "no-version", "a-list"],
+    ids=str,
 )
 def test_a_manifest_that_says_nonsense_is_damage(tmp_path: Path, changes: dict[str, object]) -> None:
-    assert refusal(make(tmp_path, **changes)).code == NO
+    path = tmp_path / "backup"
+    # Its sums agree.
+    make(tmp_path / "made").rename(path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+    write_sums(path)
+
+    problem = refusal(path)
+
+    assert (problem.code, problem.hint) == (NO, "ls backups")
+    assert problem.sentence.startswith("backup damaged, backup: manifest.json ")
+
+
+def test_an_edited_manifest_is_damage_whatever_it_says(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    text = (path / "manifest.json").read_text()
+    (path / "manifest.json").write_text(text.replace('"format": 1', '"format": 2'))
+
+    problem = refusal(path)
+
+    assert problem.code == NO
+    assert problem.sentence.endswith("manifest.json is not what it was when the backup was made")
 
 
 def test_only_finished_backups_of_this_deployment_count_oldest_first(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ CONFIRM, YES=1, TIMEOUT in seconds for each step (7200).
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -41,15 +42,29 @@ _CLAIRCTL = "docker compose run --rm --no-deps clairctl -c /config/config.yaml"
 
 def refuse_newer_schema(deployment: Deployment, backup: Backup) -> None:
     """Raise Problem (2) if a database of the backup stands at a migration that the applied release does not know."""
+    release = str(backup.manifest["clair_release"])
     for name, version in deployment.facts["release"]["schema"].items():
         found = backup.schema.get(name, 0)
-        if found > int(version):
+        if found <= int(version):
+            continue
+        if _numbers(release) > _numbers(deployment.release):
             raise Problem(
-                f"backup not usable, {backup.name}: it is of Clair {backup.manifest['clair_release']}, whose {name} database is "
+                f"backup not usable, {backup.name}: it is of Clair {release}, whose {name} database is "
                 f"newer than Clair {deployment.release} can read",
-                f"copier update --trust --defaults --data clair_version={backup.manifest['clair_release']}, then ./clair upgrade",
+                f"copier update --trust --defaults --data clair_version={release} && ./clair upgrade",
                 USAGE,
             )
+        # Such as one made between an upgrade that was cut short and its end: its release is no way out.
+        raise Problem(
+            f"backup not usable, {backup.name}: its {name} database stands at migration {found}, and Clair "
+            f"{deployment.release} knows those up to {version}",
+            "ls backups",
+            USAGE,
+        )
+
+
+def _numbers(release: str) -> List[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", release)]
 
 
 def refuse_missing_service(deployment: Deployment, backup: Backup) -> None:
@@ -58,7 +73,7 @@ def refuse_missing_service(deployment: Deployment, backup: Backup) -> None:
     if unknown:
         raise Problem(
             f"backup not usable, {backup.name}: it holds the database {unknown[0]}, and this deployment has no {unknown[0]}",
-            "copier update --trust --defaults --data notifier_delivery=bundled, then ./clair up",
+            "copier update --trust --defaults --data notifier_delivery=bundled && ./clair up",
             USAGE,
         )
 
@@ -95,7 +110,7 @@ def confirmation_problem(deployment: Deployment, backup: Backup, confirm: str, y
         return None
     other = " (this is a backup of another deployment)" if backup.manifest["deployment_name"] != deployment.name else ""
     reason = f"{confirm!r} is not its name" if confirm else f"its name is needed as confirmation{other}"
-    hint = f"if this is what you intend: ./clair restore {shlex.quote(str(backup.path))} --confirm {deployment.name}"
+    hint = f"./clair restore {shlex.quote(str(backup.path))} --confirm {deployment.name}"
     return Problem(f"nothing restored, {deployment.name}: {reason}", hint, USAGE)
 
 
@@ -152,9 +167,8 @@ def run(deployment: Deployment, work: Restore, forward: Callable[[], None], prog
         what = error.sentence if isinstance(error, Problem) else "interrupted"
         if work.change.step == "thaw":
             # The new data is verified and in use; only the clearing up is left.
-            hint = f"./clair restore finishes it: {getattr(error, 'hint', '')}"
             raise Problem(
-                f"restore not finished, {deployment.name}: {what}", hint, getattr(error, "code", USAGE)
+                f"restore not finished, {deployment.name}: {what}", "./clair restore", getattr(error, "code", USAGE)
             ) from error
         progress.line(f"step {work.change.step}: {what}")
         try:
@@ -184,28 +198,29 @@ def main(argv: List[str]) -> int:
     deployment = load_deployment()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Progress()
-    if unfinished_change(deployment) is not None:
-        with hold_lock(deployment, "restore"):
-            refuse_unfinished(deployment, "restore")
-            unfinished = unfinished_change(deployment)
-            if unfinished is not None:
-                go_on(deployment, unfinished, options.timeout, progress)
-        if not file:
-            return 0
+    refuse_unfinished(deployment, "restore")
+    unfinished = unfinished_change(deployment) is not None
+    # Before anything else: a confirmation that is refused must change nothing, an unfinished restore included.
+    found = _judged(deployment, file, options.confirm, options.yes) if file or not unfinished else None
+    if unfinished:
+        _end_unfinished(deployment, options.timeout, progress)
         progress = Progress()
-    found = _fitting(deployment, file)
-    confirm, yes = options.confirm, options.yes
-    if confirm or not _at_terminal():
-        _require_confirmation(deployment, found, confirm, yes)
+    if found is None:
+        return 0
     # Only now gigabytes are read.
     backup = read_whole(found.path, progress)
     for line in announcement(deployment, backup):
         progress.line(line)
+    confirm, yes = options.confirm, options.yes
     if not confirm and not yes:
         confirm = _ask_name(deployment)
     _require_confirmation(deployment, backup, confirm, yes)
     with hold_lock(deployment, "restore"):
         refuse_unfinished(deployment)
+        # Read again: another command may have changed the release while gigabytes were read and the name was asked for.
+        deployment = load_deployment()
+        refuse_unfit(deployment, backup)
+        _require_confirmation(deployment, backup, confirm, yes)
         start_server(deployment, options.timeout, progress)
         refuse_newer_server(backup, _server_major(deployment))
         check_room(deployment, backup)
@@ -213,18 +228,37 @@ def main(argv: List[str]) -> int:
     return 0
 
 
-def _fitting(deployment: Deployment, file: str) -> Backup:
-    """Return the backup, by its manifest, if it fits this deployment. Raises Problem (1, 2); nothing was touched."""
-    if not file:
-        raise Problem("backup not named, restore: which one", "./clair restore backups/NAME; ls backups", USAGE)
+def refuse_unfit(deployment: Deployment, backup: Backup) -> None:
+    """Raise Problem (2) if a backup does not fit what is applied, or nothing is."""
     if not (deployment.applied / "deployment.json").is_file():
         raise Problem(f"nothing restored, {deployment.name}: it has no database yet", "./clair database", USAGE)
-    backup = read_manifest(choose_backup(deployment, file))
     refuse_newer_schema(deployment, backup)
     refuse_missing_service(deployment, backup)
     if not deployment.bundled_database:
         administrator(deployment)
+
+
+def _judged(deployment: Deployment, file: str, confirm: str, yes: bool) -> Backup:
+    """Return the backup, by its manifest, if it fits and is not refused for its confirmation.
+
+    Raises Problem (1, 2); nothing was touched.
+    """
+    if not file:
+        raise Problem("backup not named, restore: which one", "ls backups", USAGE)
+    backup = read_manifest(choose_backup(deployment, file), summed=True)
+    refuse_unfit(deployment, backup)
+    if confirm or not _at_terminal():
+        _require_confirmation(deployment, backup, confirm, yes)
     return backup
+
+
+def _end_unfinished(deployment: Deployment, timeout_seconds: float, progress: Progress) -> None:
+    """End a restore that was cut short, if it is still there under the lock."""
+    with hold_lock(deployment, "restore"):
+        refuse_unfinished(deployment, "restore")
+        change = unfinished_change(deployment)
+        if change is not None:
+            go_on(load_deployment(), change, timeout_seconds, progress)
 
 
 def _require_confirmation(deployment: Deployment, backup: Backup, confirm: str, yes: bool) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from ops.backup.prove_backup import choose_backup, refuse_newer_server
 from ops.backup.read_backup import Backup, read_manifest
+from ops.change import restore_database
 from ops.change.restore_database import (
     announcement,
     confirmation_problem,
     refuse_missing_service,
     refuse_newer_schema,
 )
-from ops.errors import USAGE, Problem
+from ops.errors import NO, USAGE, Problem
+from ops.settings import Deployment, load_deployment
+from ops.state.track_change import begin_change, unfinished_change
 
 from tests.ops.change.made_backups import SCHEMA, deployment_at, make
 
@@ -32,7 +35,21 @@ def test_a_newer_schema_is_refused_with_the_release_it_needs(tmp_path: Path, ser
     assert raised.value.sentence.endswith(
         f"of Clair 4.10.0, whose {service} database is newer than Clair 4.9.0 can read"
     )
-    assert "clair_version=4.10.0" in raised.value.hint
+    assert raised.value.hint == "copier update --trust --defaults --data clair_version=4.10.0 && ./clair upgrade"
+
+
+@pytest.mark.parametrize("release", ["4.9.0", "4.8.0"])
+def test_a_newer_schema_under_an_older_name_is_refused_without_a_way_to_an_older_release(
+    tmp_path: Path, release: str
+) -> None:
+    backup = made(tmp_path, clair_release=release, schema={**SCHEMA, "matcher": 17})
+    with pytest.raises(Problem) as raised:
+        refuse_newer_schema(deployment_at(tmp_path), backup)
+
+    assert raised.value.sentence.endswith(
+        "its matcher database stands at migration 17, and Clair 4.9.0 knows those up to 16"
+    )
+    assert (raised.value.hint, raised.value.code) == ("ls backups", USAGE)
 
 
 @pytest.mark.parametrize("step", [0, 1], ids=["same", "older"])
@@ -97,5 +114,67 @@ def test_a_backup_is_found_from_here_and_from_the_repository(tmp_path: Path, mon
     monkeypatch.chdir("/")
 
     assert choose_backup(deployment, f"backups/{path.name}") == path
+    assert choose_backup(deployment, path.name) == path
     assert choose_backup(deployment, str(path)) == path
     assert choose_backup(deployment, "") == path
+
+
+@pytest.fixture
+def applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """A deployment that `restore` finds, at whose terminal nobody sits; no Docker answers."""
+    made = deployment_at(tmp_path)
+    monkeypatch.setattr(restore_database, "load_deployment", lambda: load_deployment(tmp_path))
+    monkeypatch.setattr(restore_database.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(restore_database, "_at_terminal", lambda: False)
+    monkeypatch.delenv("CONFIRM", raising=False)
+    monkeypatch.delenv("YES", raising=False)
+    return made
+
+
+def test_a_rollback_while_the_question_is_open_is_noticed(
+    applied: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = made(tmp_path)
+
+    def roll_back(_: Deployment) -> str:
+        deployment_at(tmp_path, clair_release="4.8.0", release={"schema": {**SCHEMA, "matcher": 13}})
+        return "clair"
+
+    monkeypatch.setattr(restore_database, "_at_terminal", lambda: True)
+    monkeypatch.setattr(restore_database, "_ask_name", roll_back)
+
+    with pytest.raises(Problem) as raised:
+        restore_database.main([backup.name])
+
+    assert raised.value.sentence == (
+        f"backup not usable, {backup.name}: it is of Clair 4.9.0, whose matcher database is newer than Clair 4.8.0 can read"
+    )
+    assert unfinished_change(applied) is None
+
+
+@pytest.mark.parametrize("words", [["--confirm", "wrong"], []], ids=["wrong", "none"])
+def test_an_unfinished_restore_stays_where_the_confirmation_is_refused(
+    applied: Deployment, tmp_path: Path, words: list[str]
+) -> None:
+    backup = made(tmp_path)
+    change = begin_change(applied, "restore", "load", backup="backups/x", databases=["indexer"], clair=True)
+
+    with pytest.raises(Problem, match="nothing restored, clair: ") as raised:
+        restore_database.main([backup.name, *words])
+
+    assert raised.value.hint == f"./clair restore {backup.path} --confirm clair"
+    assert unfinished_change(applied) == change
+
+
+def test_a_manifest_that_was_edited_is_damaged_and_not_newer(applied: Deployment, tmp_path: Path) -> None:
+    backup = made(tmp_path)
+    path = backup.path / "manifest.json"
+    path.write_text(path.read_text().replace('"matcher": 16', '"matcher": 99'))
+
+    with pytest.raises(Problem) as raised:
+        restore_database.main([backup.name, "--confirm", "clair"])
+
+    assert raised.value.code == NO
+    assert raised.value.sentence == (
+        f"backup damaged, {backup.name}: manifest.json is not what it was when the backup was made"
+    )

@@ -29,9 +29,11 @@ def copy_state(deployment: Deployment, folder: Path) -> None:
 def kept_files(deployment: Deployment) -> Dict[str, bytes]:
     """Return the files by their path in the backup."""
     applied = deployment.applied
+    # Those that what is applied was rendered from; after `copier update` the rendered ones are of what is to come.
+    answers = applied / "copier-answers.yml"
     found: Dict[str, bytes] = {}
     for name, path in (
-        ("copier-answers.yml", deployment.root / ANSWERS),
+        ("copier-answers.yml", answers if answers.is_file() else deployment.root / ANSWERS),
         ("deployment.json", applied / "deployment.json"),
         ("compose.yaml", applied / "compose.yaml"),
         *((f"applied-config/{service}/config.yaml", applied / service / "config.yaml") for service in CLAIR_SERVICES),

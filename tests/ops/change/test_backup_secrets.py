@@ -165,3 +165,13 @@ def test_files_in_which_a_secret_stands_are_not_copied(deployment: Deployment) -
     (applied / "overlay.json").write_text("{}")
 
     assert sorted(kept_files(deployment)) == ["applied-config/matcher/config.yaml", "compose.yaml", "deployment.json"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["applied", "applied by an older command"])
+def test_the_answers_are_those_of_what_is_applied(deployment: Deployment, known: bool) -> None:
+    (deployment.root / ".copier-answers.yml").write_text("clair_version: 4.9.0\n")
+    if known:
+        (deployment.applied / "copier-answers.yml").write_text("clair_version: 4.8.0\n")
+
+    release = b"4.8.0" if known else b"4.9.0"
+    assert kept_files(deployment)["copier-answers.yml"] == b"clair_version: " + release + b"\n"

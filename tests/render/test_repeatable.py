@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,10 +77,24 @@ def test_planted_secret_is_found(line: str) -> None:
     assert KEY_MATERIAL.search(line) or ASSIGNED.search(line)
 
 
-def test_what_is_made_on_the_machine_is_ignored_by_git(rendered_default: Project) -> None:
-    ignored = rendered_default.text(".gitignore").split()
+@pytest.mark.parametrize("kind", ["folder", "symlink"])
+def test_what_is_made_on_the_machine_is_ignored_by_git(rendered_default: Project, tmp_path: Path, kind: str) -> None:
+    project, disk = tmp_path / "project", tmp_path / "disk"
+    project.mkdir()
+    subprocess.run(["git", "init", "--quiet", project], check=True)
+    (project / ".gitignore").write_text(rendered_default.text(".gitignore"))
+    for name in ("secrets", "state", "backups", "reports"):
+        made = (disk if kind == "symlink" else project) / name
+        made.mkdir(parents=True)
+        (made / "file").touch()
+        if kind == "symlink":
+            (project / name).symlink_to(made)
 
-    assert {"/secrets/", "/state/", "/backups/", "/reports/"} <= set(ignored)
+    status = subprocess.run(
+        ["git", "status", "--short"], cwd=project, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert status == "?? .gitignore\n"
 
 
 def test_compose_variables_hold_the_project_s_name_and_nothing_else(rendered_default: Project) -> None:

@@ -19,7 +19,7 @@ import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from ..clair.run_clairctl import size
 from ..errors import NO, USAGE, Problem
@@ -31,11 +31,12 @@ from ..settings import Deployment, load_deployment
 from ..state.build_parts import CLAIR_SERVICES
 from ..state.copy_state import copy_state
 from ..state.track_change import refuse_unfinished
+from .database_admin import database_container
 from .dump_databases import Dumped, dump_databases, folder_bytes, image_identities
 from .keep_backups import dated_ahead, prune, remove_leftovers
 from .measure_tables import to_json
 from .read_backup import FORMAT, MANIFEST, SUMS, Backup, backups_folder, file_sums
-from .seal_secrets import Seal, choose_seal, seal_secrets
+from .seal_secrets import Seal, choose_seal, seal_secrets, try_seal
 
 TIMEOUT_SECONDS = 7200.0
 
@@ -51,9 +52,10 @@ def make_backup(
 ) -> Backup:
     """Make a backup of the applied deployment and return it; then delete what `backup_keep` no longer keeps.
 
-    The lock must be held. `reason` is such as `upgrade`. Raises Problem as `dump_databases` and `seal_secrets` do, and (2) if
-    the disk is full; nothing is left then.
+    The lock must be held. `reason` is such as `upgrade`. Raises Problem as `require_server`, `dump_databases` and
+    `seal_secrets` do, and (2) if the disk is full; nothing is left then.
     """
+    require_server(deployment)
     folder = backups_folder(deployment)
     make_folder(folder, 0o700)
     remove_leftovers(deployment)
@@ -105,6 +107,14 @@ def make_backup(
     return backup
 
 
+def require_server(deployment: Deployment) -> None:
+    """Raise Problem: the bundled server does not run (3), or nothing is applied, which holds how it is reached (2)."""
+    if deployment.bundled_database:
+        database_container(deployment)
+    if not (deployment.applied / "deployment.json").is_file():
+        raise Problem(f"database not reachable, {deployment.name}: state/applied is missing", "./clair up", USAGE)
+
+
 def _facts(deployment: Deployment, dumped: Dumped, folder: Path) -> Dict[str, Any]:
     databases = {
         name: {
@@ -152,15 +162,19 @@ def _json(document: Any) -> bytes:
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
 
-def run_hook(hook: str, path: Path, timeout_seconds: float, progress: Progress) -> None:
-    """Run the operator's command with the backup's path; what it prints goes to standard error.
-
-    Raises Problem: it failed or did not end in time (1), it is no shell line (2).
-    """
+def hook_words(hook: str) -> List[str]:
+    """Return the words of the operator's command. Raises Problem (2) if it is no shell line."""
     try:
-        words = shlex.split(hook)
+        return shlex.split(hook)
     except ValueError as error:
         raise Problem(f"setting unreadable, BACKUP_HOOK: {error}", "unset BACKUP_HOOK", USAGE) from error
+
+
+def run_hook(words: Sequence[str], path: Path, timeout_seconds: float, progress: Progress) -> None:
+    """Run the operator's command with the backup's path; what it prints goes to standard error.
+
+    Raises Problem (1): it failed or did not end in time.
+    """
     if not words:
         return
     progress.line(f"hook: {words[0]}")
@@ -200,7 +214,8 @@ def main(argv: List[str]) -> int:
     options = parser.parse_args(argv)
     deployment = load_deployment()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    seal = choose_seal(options.passphrase_file, options.recipient) if options.with_secrets else None
+    words = hook_words(options.hook)
+    seal = _seal(options.with_secrets, options.passphrase_file, options.recipient)
     progress = Progress()
     with hold_lock(deployment, "backup"):
         refuse_unfinished(deployment)
@@ -218,5 +233,21 @@ def main(argv: List[str]) -> int:
         print(json.dumps({**backup.manifest, **more}, indent=1, sort_keys=True), flush=True)
     else:
         print(path, flush=True)
-    run_hook(options.hook, backup.path, options.timeout, progress)
+    run_hook(words, backup.path, options.timeout, progress)
     return 0
+
+
+def _seal(with_secrets: bool, passphrase_file: str, recipient: str) -> Optional[Seal]:
+    """Return how secrets are encrypted, tried, or None without them. Raises Problem (2) as `choose_seal` and `try_seal` do."""
+    if with_secrets:
+        seal = choose_seal(passphrase_file, recipient)
+        try_seal(seal)
+        return seal
+    for flag, value in (("--passphrase-file", passphrase_file), ("--recipient", recipient)):
+        if value:
+            raise Problem(
+                f"wrong use, backup: {flag} without --with-secrets, so no secrets would be in it",
+                f"./clair backup --with-secrets {flag} {shlex.quote(value)}",
+                USAGE,
+            )
+    return None

@@ -51,9 +51,11 @@ def administer(
 
 def database_container(deployment: Deployment) -> str:
     """Return the id of the bundled server's running container. Raises Problem (3) if it does not run."""
-    running = [one.id for one in containers(deployment) if one.service == SERVICE and one.state == "running"]
+    found = [one for one in containers(deployment) if one.service == SERVICE]
+    running = [one.id for one in found if one.state == "running"]
     if not running:
-        raise Problem(f"database not running, {SERVICE}: no container", "./clair database", UNDECIDED)
+        reason = f"its container is {found[0].state}" if found else "no container"
+        raise Problem(f"database not running, {SERVICE}: {reason}", "./clair up", UNDECIDED)
     return running[0]
 
 
@@ -72,10 +74,11 @@ def administrator(deployment: Deployment) -> Tuple[str, str]:
     Raises Problem (2) if the file is missing or not `ROLE:PASSWORD`.
     """
     shown = f"secrets/{ADMINISTRATOR}"
-    hint = f"put ROLE:PASSWORD of a role that may create databases into {shown}, and delete it after"
+    # Pasted, it takes the line that is typed next, which is then in no history.
+    hint = f"install -m 0600 /dev/stdin {shown}"
     if not (deployment.secrets / ADMINISTRATOR).is_file():
         host = deployment.facts["database"]["host"]
-        raise Problem(f"secret missing, {shown}: {host} is administered by a role of its own", hint)
+        raise Problem(f"secret missing, {shown}: {host} is administered by a role of its own, as ROLE:PASSWORD", hint)
     role, _, password = deployment.secret(ADMINISTRATOR).partition(":")
     if not role or password_problem(ADMINISTRATOR, password) or not re.fullmatch(r"[\x21-\x7e]+", role):
         raise Problem(f"secret unusable, {shown}: it is not ROLE:PASSWORD", hint)

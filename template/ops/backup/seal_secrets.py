@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -55,15 +56,27 @@ def choose_seal(passphrase_file: str, recipient: str) -> Seal:
         return Seal("gpg", recipient=recipient)
     if not passphrase_file:
         raise Problem("secrets not encrypted, --with-secrets: no passphrase file and no recipient", _HINT)
+    shown = shlex.quote(passphrase_file)
+    if Path(passphrase_file).exists() and not Path(passphrase_file).is_file():
+        # It is read more than once, and a pipe can only be read once.
+        raise Problem(f"passphrase unusable, {passphrase_file}: it is not a regular file", f"ls -ld {shown}")
     try:
         line = Path(passphrase_file).read_text(encoding="utf-8").partition("\n")[0]
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise Problem(f"passphrase unreadable, {passphrase_file}: {reason}", f"ls -l {passphrase_file}") from error
+        raise Problem(f"passphrase unreadable, {passphrase_file}: {reason}", f"ls -l {shown}") from error
     if len(line) < _PASSPHRASE_CHARACTERS:
         reason = f"its first line has fewer than {_PASSPHRASE_CHARACTERS} characters"
-        raise Problem(f"passphrase unusable, {passphrase_file}: {reason}", f"openssl rand -hex 32 > {passphrase_file}")
+        raise Problem(f"passphrase unusable, {passphrase_file}: {reason}", f"openssl rand -hex 32 > {shown}")
     return Seal("gpg" if gpg else "openssl", passphrase_file=os.path.abspath(passphrase_file))  # noqa: PTH100 - not resolved
+
+
+def try_seal(seal: Seal) -> None:
+    """Encrypt one line and throw it away, so that what cannot be done is known before anything is dumped.
+
+    Raises Problem (2) with the program's own words if it refuses, such as for an unknown recipient.
+    """
+    _run(_command(seal), b"nothing\n", "gpg --list-keys" if seal.recipient else _HINT)
 
 
 def seal_secrets(deployment: Deployment, seal: Seal, folder: Path) -> str:
@@ -106,7 +119,7 @@ def _reverse(seal: Seal) -> List[str]:
     return [*_OPENSSL, "-d", "-pass", f"file:{seal.passphrase_file}"]
 
 
-def _run(command: List[str], content: bytes) -> bytes:
+def _run(command: List[str], content: bytes, hint: str = "") -> bytes:
     try:
         result = subprocess.run(command, input=content, capture_output=True, check=False, timeout=SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -114,10 +127,12 @@ def _run(command: List[str], content: bytes) -> bytes:
         raise Problem(f"secrets not encrypted, {command[0]}: {reason}", f"{command[0]} --version", USAGE) from error
     if result.returncode != 0:
         lines = [line for line in result.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-        raise Problem(f"secrets not encrypted, {command[0]}: {lines[-1] if lines else 'no message'}", _HINT, USAGE)
+        raise Problem(
+            f"secrets not encrypted, {command[0]}: {lines[-1] if lines else 'no message'}", hint or _HINT, USAGE
+        )
     return result.stdout
 
 
 _GPG = ["gpg", "--batch", "--yes", "--quiet", "--no-symkey-cache", "--pinentry-mode", "loopback"]
 _OPENSSL = ["openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", str(_ITERATIONS), "-md", "sha256"]
-_HINT = "./clair backup --with-secrets --passphrase-file FILE, or --recipient KEY with gpg"
+_HINT = "./clair backup --with-secrets --passphrase-file FILE"

@@ -35,6 +35,7 @@ def without_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(backup_database, "dump_databases", dump)
     monkeypatch.setattr(backup_database, "image_identities", lambda deployment: {})
+    monkeypatch.setattr(backup_database, "database_container", lambda deployment: "id")
 
 
 @pytest.mark.usefixtures("without_server")

@@ -14,15 +14,13 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional
 
 from ..clair.run_clairctl import size
-from ..errors import NO, USAGE, Problem
+from ..errors import USAGE, Problem
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
@@ -36,6 +34,7 @@ from .dump_databases import Dumped, dump_databases, folder_bytes, image_identiti
 from .keep_backups import dated_ahead, prune, remove_leftovers
 from .measure_tables import to_json
 from .read_backup import FORMAT, MANIFEST, SUMS, Backup, backups_folder, file_sums
+from .run_hook import hook_words, run_hook
 from .seal_secrets import Seal, choose_seal, seal_secrets, try_seal
 
 TIMEOUT_SECONDS = 7200.0
@@ -160,40 +159,6 @@ def _sync(folder: Path) -> None:
 
 def _json(document: Any) -> bytes:
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
-
-
-def hook_words(hook: str) -> List[str]:
-    """Return the words of the operator's command. Raises Problem (2) if it is no shell line."""
-    try:
-        return shlex.split(hook)
-    except ValueError as error:
-        raise Problem(f"setting unreadable, BACKUP_HOOK: {error}", "unset BACKUP_HOOK", USAGE) from error
-
-
-def run_hook(words: Sequence[str], path: Path, timeout_seconds: float, progress: Progress) -> None:
-    """Run the operator's command with the backup's path; what it prints goes to standard error.
-
-    Raises Problem (1): it failed or did not end in time.
-    """
-    if not words:
-        return
-    progress.line(f"hook: {words[0]}")
-    try:
-        code = subprocess.run(
-            [*words, str(path)],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),
-            timeout=timeout_seconds,
-        ).returncode
-        reason = f"exit code {code}" if code else ""
-    except (OSError, subprocess.TimeoutExpired) as error:
-        reason = getattr(error, "strerror", None) or f"no end within {timeout_seconds:g} s"
-    if reason:
-        shown = f"backups/{path.name}"
-        raise Problem(
-            f"hook failed, {words[0]}: {reason}; the backup {shown} is whole", shlex.join([*words, shown]), NO
-        )
 
 
 def main(argv: List[str]) -> int:

@@ -12,7 +12,6 @@ CONFIRM, YES=1, TIMEOUT in seconds for each step (7200).
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import signal
 import sys
@@ -20,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
-from ..backup.database_admin import administer, administrator
+from ..backup.database_admin import administer
 from ..backup.dump_databases import folder_bytes
 from ..backup.load_backup import check_room
 from ..backup.prove_backup import choose_backup, read_whole, refuse_newer_server
@@ -34,48 +33,11 @@ from ..lifecycle.pull_images import pull_missing
 from ..settings import Deployment, load_deployment
 from ..state.track_change import Change, begin_change, refuse_unfinished, unfinished_change
 from .ask_operator import add_yes
+from .refuse_backup import refuse_unfit
 from .restore_steps import UNTOUCHED, Restore, clair_is_there, start_server, steps_for, steps_of
 
 TIMEOUT_SECONDS = 7200.0
 _CLAIRCTL = "docker compose run --rm --no-deps clairctl -c /config/config.yaml"
-
-
-def refuse_newer_schema(deployment: Deployment, backup: Backup) -> None:
-    """Raise Problem (2) if a database of the backup stands at a migration that the applied release does not know."""
-    release = str(backup.manifest["clair_release"])
-    for name, version in deployment.facts["release"]["schema"].items():
-        found = backup.schema.get(name, 0)
-        if found <= int(version):
-            continue
-        if _numbers(release) > _numbers(deployment.release):
-            raise Problem(
-                f"backup not usable, {backup.name}: it is of Clair {release}, whose {name} database is "
-                f"newer than Clair {deployment.release} can read",
-                f"copier update --trust --defaults --data clair_version={release} && ./clair upgrade",
-                USAGE,
-            )
-        # Such as one made between an upgrade that was cut short and its end: its release is no way out.
-        raise Problem(
-            f"backup not usable, {backup.name}: its {name} database stands at migration {found}, and Clair "
-            f"{deployment.release} knows those up to {version}",
-            "ls backups",
-            USAGE,
-        )
-
-
-def _numbers(release: str) -> List[int]:
-    return [int(number) for number in re.findall(r"[0-9]+", release)]
-
-
-def refuse_missing_service(deployment: Deployment, backup: Backup) -> None:
-    """Raise Problem (2) if the backup holds the database of a service that this deployment does not have."""
-    unknown = [name for name in backup.databases if name not in deployment.facts["services"]]
-    if unknown:
-        raise Problem(
-            f"backup not usable, {backup.name}: it holds the database {unknown[0]}, and this deployment has no {unknown[0]}",
-            "copier update --trust --defaults --data notifier_delivery=bundled && ./clair up",
-            USAGE,
-        )
 
 
 def announcement(deployment: Deployment, backup: Backup) -> List[str]:
@@ -226,16 +188,6 @@ def main(argv: List[str]) -> int:
         check_room(deployment, backup)
         restore(deployment, backup, options.timeout, progress)
     return 0
-
-
-def refuse_unfit(deployment: Deployment, backup: Backup) -> None:
-    """Raise Problem (2) if a backup does not fit what is applied, or nothing is."""
-    if not (deployment.applied / "deployment.json").is_file():
-        raise Problem(f"nothing restored, {deployment.name}: it has no database yet", "./clair database", USAGE)
-    refuse_newer_schema(deployment, backup)
-    refuse_missing_service(deployment, backup)
-    if not deployment.bundled_database:
-        administrator(deployment)
 
 
 def _judged(deployment: Deployment, file: str, confirm: str, yes: bool) -> Backup:

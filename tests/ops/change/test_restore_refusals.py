@@ -8,12 +8,8 @@ import pytest
 from ops.backup.prove_backup import choose_backup, refuse_newer_server
 from ops.backup.read_backup import Backup, read_manifest
 from ops.change import restore_database
-from ops.change.restore_database import (
-    announcement,
-    confirmation_problem,
-    refuse_missing_service,
-    refuse_newer_schema,
-)
+from ops.change.refuse_backup import refuse_missing_service, refuse_newer_schema
+from ops.change.restore_database import announcement, confirmation_problem
 from ops.errors import NO, USAGE, Problem
 from ops.settings import Deployment, load_deployment
 from ops.state.track_change import begin_change, unfinished_change

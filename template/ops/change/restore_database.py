@@ -179,9 +179,9 @@ def main(argv: List[str]) -> int:
     _require_confirmation(deployment, backup, confirm, yes)
     with hold_lock(deployment, "restore"):
         refuse_unfinished(deployment)
-        # Read again: another command may have changed the release while gigabytes were read and the name was asked for.
+        # Read again: another command may have changed the release, or deleted the backup, while the name was asked for.
         deployment = load_deployment()
-        refuse_unfit(deployment, backup)
+        refuse_unfit(deployment, read_manifest(backup.path, summed=True))
         _require_confirmation(deployment, backup, confirm, yes)
         start_server(deployment, options.timeout, progress)
         refuse_newer_server(backup, _server_major(deployment))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,24 @@ def test_a_rollback_while_the_question_is_open_is_noticed(
     assert raised.value.sentence == (
         f"backup not usable, {backup.name}: it is of Clair 4.9.0, whose matcher database is newer than Clair 4.8.0 can read"
     )
+    assert unfinished_change(applied) is None
+
+
+def test_a_backup_that_is_deleted_while_the_question_is_open_is_noticed(
+    applied: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = made(tmp_path)
+
+    def delete(_: Deployment) -> str:
+        shutil.rmtree(backup.path)
+        return "clair"
+
+    monkeypatch.setattr(restore_database, "_at_terminal", lambda: True)
+    monkeypatch.setattr(restore_database, "_ask_name", delete)
+
+    with pytest.raises(Problem, match="backup not found, "):
+        restore_database.main([backup.name])
+
     assert unfinished_change(applied) is None
 
 

@@ -13,7 +13,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, Dict, List, Optional
 
 from ..clair.run_clairctl import size
 from ..errors import USAGE, Problem
+from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
@@ -178,7 +178,7 @@ def main(argv: List[str]) -> int:
     parser.add_timeout(TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
     deployment = load_deployment()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_ctrl_c()
     words = hook_words(options.hook)
     seal = _seal(options.with_secrets, options.passphrase_file, options.recipient)
     progress = Progress()

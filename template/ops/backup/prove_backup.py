@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from pathlib import Path
 from typing import Any, Dict, List
 
 from ..clair.run_clairctl import size
 from ..errors import USAGE, Problem
+from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
@@ -122,7 +122,7 @@ def main(argv: List[str]) -> int:
     parser.add_timeout(TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
     deployment = load_deployment()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_ctrl_c()
     progress = Progress()
     deployment.state.mkdir(mode=0o700, exist_ok=True)
     with hold_lock(deployment, "restore-test", deployment.state / "restore-test.lock"):

@@ -12,9 +12,6 @@ from typing import Callable, Dict, List, Sequence
 
 from ..backup.backup_database import make_backup
 from ..checks.check_external import check_external
-from ..clair import run_clairctl
-from ..clair.run_clairctl import Clairctl
-from ..errors import NO, Problem
 from ..host.show_progress import Progress
 from ..host.watch_start import start
 from ..lifecycle.start_database import SERVICE, start_database
@@ -27,8 +24,8 @@ from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import previous_deployment, save_previous
 from .plan_upgrade import ORDER, Step, rolls_without_gap
-from .read_schema import run_statement
 from .roll_services import roll
+from .run_admin import run_steps
 
 # Before these nothing of the old release was touched: the way back is to open the edge.
 UNTOUCHED = ("freeze", "backup", "keep")
@@ -66,7 +63,7 @@ def go_forward(run: Run, change: Change, wrote: Callable[[Change], None]) -> Dic
     away: Dict[str, float] = {}
     steps = step_names(run.new)
     for name in steps[steps.index(change.step) :]:
-        facts = {"touched": True} if name.startswith("roll-") and name[5:] in CLAIR_SERVICES else {}
+        facts = {"touched": True} if _touches_rows(change, name) else {}
         if change.step != name or facts:
             change = advance(run.new, change, name, **facts)
             wrote(change)
@@ -93,7 +90,7 @@ def _work(run: Run, change: Change, name: str, away: Dict[str, float]) -> Change
     elif name == "apply":
         swap_in(new, build_parts(new, _SHARED_PARTS), top_files(new))
     elif name in ("admin-pre", "admin-post"):
-        return _admin(run, change, name.partition("-")[2])
+        run_steps(new, _due(change, name), seconds, progress)
     elif name.startswith("roll-"):
         away[name[5:]] = _roll(run, name[5:])
     elif name == "verify":
@@ -137,30 +134,21 @@ def _converge(run: Run) -> None:
     start(new, [*services, *own], ["--no-deps", "--remove-orphans"], limit, run.progress, wait_for=[])
 
 
-def _admin(run: Run, change: Change, when: str) -> Change:
-    """Run the steps of `clairctl admin` that the plan found, and after the post steps the repairs."""
-    for fact in change.facts.get("steps", ()):
-        step = Step(**fact)
-        if step.when == when:
-            if step.service == "matcher" and when == "pre":
-                # It writes a row; the index of the others is none that an old release minds.
-                change = advance(run.new, change, change.step, touched=True)
-            _clairctl_admin(run, step)
-        elif step.when == "repair" and when == "post":
-            run.progress.line(f"repair {step.name}: {step.does}")
-            run_statement(run.new, step.service, step.sql, run.timeout_seconds)
-    return change
+def _touches_rows(change: Change, name: str) -> bool:
+    """Return whether a step may write rows that only the backup takes back: migrations, and the matcher's step before them.
+
+    The index that the indexer's step makes is none that an old release minds.
+    """
+    if name == "admin-pre":
+        return any(step.service == "matcher" for step in _due(change, name))
+    return name.startswith("roll-") and name[5:] in CLAIR_SERVICES
 
 
-def _clairctl_admin(run: Run, step: Step) -> None:
-    run.progress.line(f"clairctl admin {step.when} {step.name}: {step.does}")
-    clairctl = Clairctl(run.new, "clairctl")
-    words = ["-c", "/config/config.yaml", "admin", step.when, step.name]
-    outcome = clairctl.run(words, timeout_seconds=run.timeout_seconds)
-    if outcome.code != 0:
-        what = f"admin step failed, clairctl admin {step.when} {step.name}"
-        problem = run_clairctl.failure(what, outcome, clairctl)
-        raise Problem(problem.sentence, "./clair logs clair-database", NO)
+def _due(change: Change, name: str) -> List[Step]:
+    """Return what the plan found for `admin-pre` or `admin-post`: the steps of `clairctl admin`, and after the last the repairs."""
+    kinds = {"admin-pre": ("pre",), "admin-post": ("post", "repair")}[name]
+    steps = [Step(**fact) for fact in change.facts.get("steps", ())]
+    return [step for kind in kinds for step in steps if step.when == kind]
 
 
 def _applied(deployment: Deployment) -> Deployment:

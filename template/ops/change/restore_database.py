@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +24,8 @@ from ..backup.load_backup import check_room
 from ..backup.prove_backup import choose_backup, read_whole, refuse_newer_server
 from ..backup.read_backup import Backup, read_manifest
 from ..clair.run_clairctl import size
-from ..errors import USAGE, Problem
+from ..errors import INTERRUPTED, USAGE, Problem
+from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
@@ -130,7 +130,9 @@ def run(deployment: Deployment, work: Restore, forward: Callable[[], None], prog
         if work.change.step == "thaw":
             # The new data is verified and in use; only the clearing up is left.
             raise Problem(
-                f"restore not finished, {deployment.name}: {what}", "./clair restore", getattr(error, "code", USAGE)
+                f"restore not finished, {deployment.name}: {what}",
+                "./clair restore",
+                getattr(error, "code", INTERRUPTED),
             ) from error
         progress.line(f"step {work.change.step}: {what}")
         try:
@@ -158,7 +160,7 @@ def main(argv: List[str]) -> int:
     options = parser.parse_args(argv)
     file = options.flag or options.file
     deployment = load_deployment()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_ctrl_c()
     progress = Progress()
     refuse_unfinished(deployment, "restore")
     unfinished = unfinished_change(deployment) is not None

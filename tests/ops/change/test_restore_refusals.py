@@ -121,7 +121,7 @@ def applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """A deployment that `restore` finds, at whose terminal nobody sits; no Docker answers."""
     made = deployment_at(tmp_path)
     monkeypatch.setattr(restore_database, "load_deployment", lambda: load_deployment(tmp_path))
-    monkeypatch.setattr(restore_database.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(restore_database, "end_like_ctrl_c", lambda: None)
     monkeypatch.setattr(restore_database, "_at_terminal", lambda: False)
     monkeypatch.delenv("CONFIRM", raising=False)
     monkeypatch.delenv("YES", raising=False)

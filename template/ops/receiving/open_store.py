@@ -28,8 +28,11 @@ CREATE TABLE IF NOT EXISTS finding (
     manifest TEXT NOT NULL, vulnerability TEXT NOT NULL, severity TEXT NOT NULL, package TEXT NOT NULL,
     version TEXT NOT NULL, fixed_in TEXT NOT NULL, reason TEXT NOT NULL, links TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS finding_notification ON finding (notification);
-CREATE INDEX IF NOT EXISTS finding_fingerprint ON finding (fingerprint);
+-- Those of earlier receivers: with them, each image was looked for among all findings of its notification.
+DROP INDEX IF EXISTS finding_notification;
+DROP INDEX IF EXISTS finding_fingerprint;
+CREATE INDEX IF NOT EXISTS finding_manifest ON finding (notification, manifest);
+CREATE INDEX IF NOT EXISTS finding_said ON finding (fingerprint, notification);
 CREATE TABLE IF NOT EXISTS delivery (
     id TEXT PRIMARY KEY,         -- the Idempotency-Key
     notification TEXT NOT NULL, target TEXT NOT NULL, manifest TEXT NOT NULL,

@@ -72,8 +72,9 @@ def plan_deliveries(connection: sqlite3.Connection, notification: str, targets: 
     ).fetchall()
     waiting = 0
     for (manifest,) in manifests:
+        findings, name = _read(connection, notification, manifest), image_name(connection, manifest)
         for target in targets:
-            sent = bool(select_findings(connection, notification, manifest, target, test))
+            sent = bool(_wanted(findings, name, target, test))
             waiting += sent
             identity = hashlib.sha256(json.dumps([notification, manifest, target.name]).encode()).hexdigest()[:32]
             connection.execute(
@@ -87,16 +88,23 @@ def select_findings(
     connection: sqlite3.Connection, notification: str, manifest: str, target: Target, test: bool
 ) -> list[sqlite3.Row]:
     """Return the findings of an image that this target gets, worst first. A test passes every filter."""
-    rows = connection.execute(
+    rows = _wanted(_read(connection, notification, manifest), image_name(connection, manifest), target, test)
+    return sorted(rows, key=lambda row: (-SEVERITIES.index(row["severity"]), row["vulnerability"], row["package"]))
+
+
+def _read(connection: sqlite3.Connection, notification: str, manifest: str) -> list[sqlite3.Row]:
+    return connection.execute(
         "SELECT * FROM finding WHERE notification = ? AND manifest = ? ORDER BY id", (notification, manifest)
     ).fetchall()
+
+
+def _wanted(rows: list[sqlite3.Row], name: str, target: Target, test: bool) -> list[sqlite3.Row]:
     if not test:
-        name = image_name(connection, manifest)
         # The name of an image is unknown until somebody told it: then the pattern cannot exclude.
         if target.image and name and not fnmatch.fnmatchcase(name, target.image):
             return []
         rows = [row for row in rows if row["reason"] == "added" and not row["repeated"] and _passes(row, target)]
-    return sorted(rows, key=lambda row: (-SEVERITIES.index(row["severity"]), row["vulnerability"], row["package"]))
+    return rows
 
 
 def image_name(connection: sqlite3.Connection, manifest: str) -> str:

@@ -1,4 +1,4 @@
-"""Learns what images are called from the file that scans add to: a line `DIGEST tab NAME` each, the last one counts."""
+"""Learns what images are called from the file that scans add to: a line `DIGEST tab NAME` each, of an image the newest last."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Names:
         except OSError:
             # Nothing was scanned yet.
             return
-        pairs = (line.split("\t") for line in text.splitlines())
-        name_images(store, {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and all(pair)})
+        lines = (line.split("\t") for line in text.splitlines())
+        pairs = [(line[0], line[1]) for line in lines if len(line) == 2 and all(line)]
+        # Each pair once, at its last place.
+        name_images(store, reversed(list(dict.fromkeys(reversed(pairs)))))
         self._seen = (facts.st_mtime_ns, facts.st_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .open_store import Store
@@ -58,12 +58,11 @@ def retry(store: Store, identity: str) -> int:
     return fetches + deliveries
 
 
-def name_images(store: Store, names: Mapping[str, str]) -> None:
-    """Remember the names of images by digest."""
+def name_images(store: Store, names: Iterable[tuple[str, str]]) -> None:
+    """Remember names of images, pairs of digest and name, the newest last."""
     with store.write() as connection:
-        connection.executemany(
-            "INSERT INTO image VALUES (?, ?) ON CONFLICT (manifest) DO UPDATE SET name = excluded.name", names.items()
-        )
+        # Written anew, a name is the newest.
+        connection.executemany("INSERT OR REPLACE INTO image (manifest, name) VALUES (?, ?)", names)
 
 
 def _notification(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:

@@ -46,7 +46,8 @@ CREATE TABLE IF NOT EXISTS delivery (
 CREATE INDEX IF NOT EXISTS delivery_due ON delivery (target, state, next_try);
 CREATE INDEX IF NOT EXISTS delivery_notification ON delivery (notification);
 CREATE TABLE IF NOT EXISTS refused (at TEXT NOT NULL, status INTEGER NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS image (manifest TEXT PRIMARY KEY, name TEXT NOT NULL);
+-- All names of an image: tags of several stages are often one digest. The newest has the highest rowid.
+CREATE TABLE IF NOT EXISTS image (manifest TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (manifest, name));
 """
 # What the first receiver, which only stored ids, did not have.
 _COLUMNS = {
@@ -72,6 +73,7 @@ class Store:
         self._writing = threading.Lock()
         with closing(self._connect()) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+            _keep_names(connection)
             connection.executescript(_SCHEMA)
             present = {row[1] for row in connection.execute("PRAGMA table_info(notification)")}
             for name, kind in _COLUMNS.items():
@@ -116,3 +118,20 @@ class Store:
         connection.row_factory = sqlite3.Row
         connection.execute(f"PRAGMA synchronous={'FULL' if flushed else 'NORMAL'}")
         return connection
+
+
+def _keep_names(connection: sqlite3.Connection) -> None:
+    """Let the table of an earlier receiver, which kept one name of an image, take more."""
+    keys = "SELECT count(*) FROM pragma_table_info('image') WHERE pk"
+    if connection.execute(keys).fetchone()[0] != 1:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    # A command may have done it meanwhile.
+    if connection.execute(keys).fetchone()[0] == 1:
+        connection.execute("ALTER TABLE image RENAME TO one_name")
+        connection.execute(
+            "CREATE TABLE image (manifest TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (manifest, name))"
+        )
+        connection.execute("INSERT INTO image SELECT manifest, name FROM one_name ORDER BY rowid")
+        connection.execute("DROP TABLE one_name")
+    connection.execute("COMMIT")

@@ -72,9 +72,9 @@ def plan_deliveries(connection: sqlite3.Connection, notification: str, targets: 
     ).fetchall()
     waiting = 0
     for (manifest,) in manifests:
-        findings, name = _read(connection, notification, manifest), image_name(connection, manifest)
+        findings, names = _read(connection, notification, manifest), image_names(connection, manifest)
         for target in targets:
-            sent = bool(_wanted(findings, name, target, test))
+            sent = bool(_wanted(findings, names, target, test))
             waiting += sent
             identity = hashlib.sha256(json.dumps([notification, manifest, target.name]).encode()).hexdigest()[:32]
             connection.execute(
@@ -88,7 +88,7 @@ def select_findings(
     connection: sqlite3.Connection, notification: str, manifest: str, target: Target, test: bool
 ) -> list[sqlite3.Row]:
     """Return the findings of an image that this target gets, worst first. A test passes every filter."""
-    rows = _wanted(_read(connection, notification, manifest), image_name(connection, manifest), target, test)
+    rows = _wanted(_read(connection, notification, manifest), image_names(connection, manifest), target, test)
     return sorted(rows, key=lambda row: (-SEVERITIES.index(row["severity"]), row["vulnerability"], row["package"]))
 
 
@@ -98,19 +98,24 @@ def _read(connection: sqlite3.Connection, notification: str, manifest: str) -> l
     ).fetchall()
 
 
-def _wanted(rows: list[sqlite3.Row], name: str, target: Target, test: bool) -> list[sqlite3.Row]:
+def _wanted(rows: list[sqlite3.Row], names: list[str], target: Target, test: bool) -> list[sqlite3.Row]:
     if not test:
-        # The name of an image is unknown until somebody told it: then the pattern cannot exclude.
-        if target.image and name and not fnmatch.fnmatchcase(name, target.image):
+        # The name of an image is unknown until somebody told it: then the pattern cannot exclude. Of several, one suffices.
+        if target.image and names and not any(fnmatch.fnmatchcase(name, target.image) for name in names):
             return []
         rows = [row for row in rows if row["reason"] == "added" and not row["repeated"] and _passes(row, target)]
     return rows
 
 
+def image_names(connection: sqlite3.Connection, manifest: str) -> list[str]:
+    """Return the names of an image, the newest first."""
+    rows = connection.execute("SELECT name FROM image WHERE manifest = ? ORDER BY rowid DESC", (manifest,))
+    return [row["name"] for row in rows]
+
+
 def image_name(connection: sqlite3.Connection, manifest: str) -> str:
-    """Return the name of an image, empty if none is known."""
-    row = connection.execute("SELECT name FROM image WHERE manifest = ?", (manifest,)).fetchone()
-    return row["name"] if row else ""
+    """Return the newest name of an image, empty if none is known."""
+    return next(iter(image_names(connection, manifest)), "")
 
 
 def _passes(row: sqlite3.Row, target: Target) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+from ops.receiving.learn_names import Names
 from ops.receiving.open_store import Store
-from ops.receiving.plan_deliveries import plan_deliveries, store_findings
+from ops.receiving.plan_deliveries import image_name, plan_deliveries, store_findings
 from ops.receiving.read_settings import Target
 
-from tests.ops.receiving.conftest import finding
+from tests.ops.receiving.conftest import DIGEST, finding
 
 
 def test_plan_of_many_images_does_not_hold_up_the_posts(tmp_path: Path) -> None:
@@ -27,3 +31,47 @@ def test_plan_of_many_images_does_not_hold_up_the_posts(tmp_path: Path) -> None:
 
     assert waiting == 9000
     assert time.monotonic() - before < 4
+
+
+@pytest.mark.parametrize("order", [("prod/app:1", "staging/app:1"), ("staging/app:1", "prod/app:1")])
+def test_image_with_two_names_reaches_the_targets_of_both(tmp_path: Path, order: tuple[str, str]) -> None:
+    """Tags of production and staging are often one digest; the filter saw only the name that was told last."""
+    store, file = Store(tmp_path / "receiver.db"), tmp_path / "image-names"
+    file.write_text("".join(f"{DIGEST}\t{name}\n" for name in order), encoding="utf-8")
+    Names(file).learn(store)
+    targets = [Target(name, "webhook", url="http://x", image=f"{name}/*") for name in ("prod", "staging", "other")]
+
+    with store.write() as connection:
+        store_findings(connection, "n", [finding()])
+        plan_deliveries(connection, "n", targets, False)
+        states = dict(connection.execute("SELECT target, state FROM delivery").fetchall())
+        newest = image_name(connection, DIGEST)
+
+    assert states == {"prod": "waiting", "staging": "waiting", "other": "filtered"}
+    assert newest == order[1]
+
+
+def test_name_that_is_told_again_is_the_newest(tmp_path: Path) -> None:
+    store, file = Store(tmp_path / "receiver.db"), tmp_path / "image-names"
+    names = Names(file)
+    for text in ("a b", "a b a"):
+        file.write_text("".join(f"{DIGEST}\t{name}\n" for name in text.split()), encoding="utf-8")
+        names.learn(store)
+
+    with store.read() as connection:
+        assert image_name(connection, DIGEST) == "a"
+
+
+def test_names_of_an_earlier_receiver_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "receiver.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE image (manifest TEXT PRIMARY KEY, name TEXT NOT NULL)")
+        connection.execute("INSERT INTO image VALUES (?, 'a')", (DIGEST,))
+
+    for _ in range(2):
+        store = Store(path)
+
+    with store.write() as connection:
+        connection.execute("INSERT INTO image VALUES (?, 'b')", (DIGEST,))
+        assert image_name(connection, DIGEST) == "b"
+        assert connection.execute("SELECT count(*) FROM image").fetchone()[0] == 2

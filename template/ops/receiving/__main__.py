@@ -2,7 +2,8 @@
 
     (none)               serve until SIGTERM; exit 2 if key, database or settings cannot be used
     list --json          [--since TIME] [--id UUID] [--limit N]: what came, newest first
-    retry [ID]           try dead letters again: all, of a notification, or one delivery; exit 2 if there is none
+    retry [ID]           try dead letters again: all, or of a notification or delivery, then also what waits; exit 2 if
+                         there is none, or settings.toml has no such target
     status               counts as JSON
     expect-test SECONDS  take notifications of the throwaway notifier of `notify-test`; 0 ends it
 
@@ -97,9 +98,12 @@ def _command(options: argparse.Namespace, store: Store) -> int:
         document = list_notifications(store, names, since, options.id, options.limit)
         print(json.dumps(document))
     elif options.command == "retry":
-        count = retry(store, options.id)
+        count, left = retry(store, [target.name for target in _targets()], options.id)
+        if left:
+            return _tell_left(count, left)
         if options.id and not count:
-            print(f"nothing dead, {options.id}: no notification and no delivery with this id is dead", file=sys.stderr)
+            what = "no notification and no delivery with this id is dead or waits"
+            print(f"nothing to send again, {options.id}: {what}\nHINT: ./clair notifications", file=sys.stderr)
             return 2
         print(json.dumps({"retried": count}))
     elif options.command == "status":
@@ -107,6 +111,17 @@ def _command(options: argparse.Namespace, store: Store) -> int:
     else:
         expect(store, options.seconds)
     return 0
+
+
+def _tell_left(count: int, left: dict[str, int]) -> int:
+    names = ", ".join(left)
+    done = f"; sent again: {count}" if count else ""
+    print(
+        f"not sent again, {names}: settings.toml has no such target ({sum(left.values())} dead{done})", file=sys.stderr
+    )
+    hint = "name a [[target]] so in config/receiver/settings.toml, run ./clair up, then ./clair notifications retry"
+    print(f"HINT: {hint}", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--since", default="", metavar="TIME", help="ISO 8601")
     listing.add_argument("--id", default="", metavar="UUID", help="this notification only")
     listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (100)")
-    again = commands.add_parser("retry", help="try dead letters again")
+    again = commands.add_parser("retry", help="try dead letters again, or now what waits")
     again.add_argument("id", nargs="?", default="", metavar="ID", help="a notification's or a delivery's")
     commands.add_parser("status", help="counts")
     test = commands.add_parser("expect-test", help="take notifications of notify-test")

@@ -22,7 +22,7 @@ from .open_store import Store
 from .plan_deliveries import plan_deliveries, store_findings
 from .read_settings import Target
 from .sign_token import sign_token
-from .wait_longer import FETCH_TRIES, wait_seconds
+from .wait_longer import FETCH_TRIES, LONGEST_SECONDS, wait_seconds
 from .write_log import log, timestamp
 
 _TIMEOUT_SECONDS = 30.0
@@ -30,6 +30,8 @@ _MAXIMUM_PAGE_BYTES = 16 * 1024 * 1024
 _MAXIMUM_PAGES = 20_000
 _DELETE_TRIES = 12
 _TEST_DELETE_SECONDS = 2.0
+# How often is looked whether the clock was set back.
+_CLOCK_SECONDS = 10.0
 # Findings in one transaction.
 _TOGETHER = 100
 KEPT_DAYS = 90
@@ -66,6 +68,7 @@ class Fetcher:
         self._delete_seconds = delete_seconds
         self._stopping = threading.Event()
         self._cleaned = 0.0
+        self._looked = -_CLOCK_SECONDS
         self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
         self._thread.start()
 
@@ -78,6 +81,7 @@ class Fetcher:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
+                self._heed_clock()
                 if self._once():
                     continue
                 self._clean()
@@ -237,6 +241,25 @@ class Fetcher:
         if len(body) > _MAXIMUM_PAGE_BYTES:
             raise Failed("the notifier's page is too large")
         return answer.status, body
+
+    def _heed_clock(self) -> None:
+        """Let be due what waits longer than anything ever does: the clock was set back since."""
+        if time.monotonic() < self._looked + _CLOCK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        latest = time.time() + max(LONGEST_SECONDS, self._delete_seconds) + 60
+        parked = (
+            ("notification", "next_try", "state = 'received'"),
+            ("delivery", "next_try", "state = 'waiting'"),
+            ("notification", "delete_at", "delete_at IS NOT NULL"),
+        )
+        for table, column, state in parked:
+            which = f"{state} AND {column} > ?"
+            with self._store.read() as connection:
+                if not connection.execute(f"SELECT 1 FROM {table} WHERE {which} LIMIT 1", (latest,)).fetchone():  # noqa: S608
+                    continue
+            with self._store.write() as connection:
+                connection.execute(f"UPDATE {table} SET {column} = 0 WHERE {which}", (latest,))  # noqa: S608 - own names
 
     def _clean(self) -> None:
         """Once an hour: forget what ended KEPT_DAYS ago; what is dead stays until somebody has looked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -42,20 +43,31 @@ def count_states(store: Store, targets: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def retry(store: Store, identity: str) -> int:
-    """Let dead letters be tried again at once: of a notification, one delivery, or all (empty); return how many."""
+def retry(store: Store, targets: Sequence[str], identity: str) -> tuple[int, dict[str, int]]:
+    """Let dead letters be tried again at once: all (empty), or of a notification or delivery, then also what waits.
+
+    Return how many, and how many were left for each target that there is not (any more): nobody would send them.
+    """
+    values = {"id": identity, "targets": json.dumps(list(targets))}
+    mine = (
+        "(:id = '' AND state = 'dead' OR :id IN (id, notification) AND state IN ('dead', 'waiting'))"
+        " AND target {} (SELECT value FROM json_each(:targets))"
+    )
     with store.write() as connection:
         fetches = connection.execute(
-            "UPDATE notification SET state = 'received', tries = 0, answers = 0, next_try = 0"
-            " WHERE state = 'dead' AND (? = '' OR id = ?) AND error <> 'test ended'",
-            (identity, identity),
+            "UPDATE notification SET state = 'received', tries = 0, answers = 0, next_try = 0 WHERE error <> 'test ended'"
+            " AND (:id = '' AND state = 'dead' OR :id = id AND state IN ('dead', 'received'))",
+            values,
         ).rowcount
         deliveries = connection.execute(
-            "UPDATE delivery SET state = 'waiting', tries = 0, next_try = 0"
-            " WHERE state = 'dead' AND (? = '' OR id = ? OR notification = ?)",
-            (identity, identity, identity),
+            f"UPDATE delivery SET state = 'waiting', tries = 0, next_try = 0 WHERE {mine.format('IN')}",  # noqa: S608 - own words
+            values,
         ).rowcount
-    return fetches + deliveries
+        left = connection.execute(
+            f"SELECT target, count(*) FROM delivery WHERE {mine.format('NOT IN')} GROUP BY target",  # noqa: S608 - own words
+            values,
+        ).fetchall()
+    return fetches + deliveries, {row[0]: row[1] for row in left}
 
 
 def name_images(store: Store, names: Iterable[tuple[str, str]]) -> None:

@@ -114,8 +114,10 @@ def _insert(connection: sqlite3.Connection, post: Post) -> bool:
     )
     # It was empty when it was asked for, or given up; Clair would not post again what it does not hold.
     connection.execute(
-        "UPDATE notification SET state = 'received', tries = 0, answers = 0, next_try = 0, error = ''"
+        "UPDATE notification SET state = 'received', tries = 0, answers = 0, next_try = 0, error = '', delete_at = NULL"
         " WHERE id = ? AND (state = 'dead' OR state = 'fetched' AND NOT EXISTS (SELECT 1 FROM finding WHERE notification = notification.id))",
         (post.identity,),
     )
+    # The notifier is there: no reason to wait longer.
+    connection.execute("UPDATE notification SET next_try = 0 WHERE id = ? AND state = 'received'", (post.identity,))
     return False

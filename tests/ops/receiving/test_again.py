@@ -1,0 +1,108 @@
+"""What is tried again: dead letters, what waits, and what a clock that was set back would park for ever."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from typing import Any
+
+from tests.ops.receiving.conftest import Notifier, Receiver, Sink, finding, wait_until
+
+MONTH = 30 * 86400
+
+
+def change(receiver: Receiver, sql: str, *values: Any) -> None:
+    """Change the database behind the receiver's back."""
+    with closing(sqlite3.connect(receiver.folder / "receiver.db", isolation_level=None, timeout=10)) as connection:
+        connection.execute(sql, values)
+
+
+def test_dead_letter_of_a_target_that_is_gone_is_not_said_to_be_sent_again(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    """Nobody would send it, and the answer was 1, exit 0."""
+    sink.status = 500
+    idle.target("old", "webhook", sink.url)
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: sink.got)
+    idle.kill()
+    (idle.folder / "settings.toml").unlink()
+    idle.start()
+
+    results = [idle.run("retry"), idle.run("retry", identity)]
+
+    for result in results:
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == (
+            "not sent again, old: settings.toml has no such target (1 dead)\n"
+            "HINT: name a [[target]] so in config/receiver/settings.toml, run ./clair up, then ./clair notifications retry\n"
+        )
+    assert idle.one(identity)["deliveries"][0]["state"] == "dead"
+
+
+def test_unknown_id_is_refused_with_the_way_out(receiver: Receiver) -> None:
+    result = receiver.run("retry", "--", "-x")
+
+    assert (result.returncode, result.stderr) == (
+        2,
+        "nothing to send again, -x: no notification and no delivery with this id is dead or waits\n"
+        "HINT: ./clair notifications\n",
+    )
+
+
+def test_what_waits_is_sent_at_once_when_its_id_is_given(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.extra["RECEIVER_RETRY_SECONDS"] = "1000"
+    sink.status = 500
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: sink.got and idle.one(identity)["deliveries"][0]["tries"])
+    sink.status = 200
+
+    everything, one = idle.run("retry"), idle.run("retry", identity)
+
+    assert [everything.stdout, one.stdout] == ['{"retried": 0}\n', '{"retried": 1}\n']
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+
+
+def test_clock_that_was_set_back_parks_nothing(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
+    idle.extra["RECEIVER_RETRY_SECONDS"] = "1000"
+    sink.status = 500
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+    sent = notifier.add(finding())
+    idle.notify(sent)
+    wait_until(lambda: sink.got and idle.one(sent)["deliveries"][0]["tries"] and idle.one(sent)["deleted_at"])
+    notifier.status = 503
+    unfetched = notifier.add(finding("CVE-2"))
+    idle.notify(unfetched)
+    wait_until(lambda: idle.one(unfetched)["tries"])
+    idle.kill()
+    change(idle, "UPDATE delivery SET next_try = ?", time.time() + MONTH)
+    change(idle, "UPDATE notification SET next_try = ? WHERE state = 'received'", time.time() + MONTH)
+    change(idle, "UPDATE notification SET delete_at = ? WHERE state = 'fetched'", time.time() + MONTH)
+    sink.status, notifier.status = 200, 0
+
+    idle.start()
+
+    wait_until(lambda: {row["state"] for row in idle.list()["notifications"]} == {"delivered"})
+    wait_until(lambda: sorted(notifier.deleted) == sorted([sent, sent, unfetched]))
+
+
+def test_notification_that_is_posted_again_is_fetched_at_once(idle: Receiver, notifier: Notifier) -> None:
+    idle.extra["RECEIVER_RETRY_SECONDS"] = "20"
+    notifier.status = 503
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["tries"])
+    notifier.status = 0
+
+    idle.notify(identity)
+
+    # Four seconds of them are for the others.
+    wait_until(lambda: idle.one(identity)["state"] == "fetched", 10)

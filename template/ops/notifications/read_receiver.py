@@ -61,6 +61,8 @@ def call_receiver(deployment: Deployment, arguments: Sequence[str], timeout_seco
     said = [line for line in done.stderr.splitlines() if line.strip()]
     hint = said.pop()[len("HINT: ") :] if said and said[-1].startswith("HINT: ") else ""
     sentence = printable(said[-1], 500) if said else f"exit code {done.returncode}"
+    if "unrecognized arguments" in sentence:
+        raise Problem("receiver too old, its container: it was started before this command was there", "./clair up")
     if done.returncode in (NO, USAGE) and said and "No module named" not in sentence:
         raise Problem(sentence, hint, done.returncode)
     if "No module named" in sentence:
@@ -77,7 +79,11 @@ def read_notifications(deployment: Deployment, arguments: Sequence[str], timeout
     try:
         document = json.loads(text)
         rows: List[Dict[str, Any]] = document["notifications"]
-        complete = all(isinstance(row["id"], str) and isinstance(row["deliveries"], list) for row in rows)
+        what = "images" if "--counts" in arguments else "findings"
+        complete = all(
+            isinstance(row["id"], str) and isinstance(row["deliveries"], list) and isinstance(row[what], list)
+            for row in rows
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise _unreadable() from error
     if not complete or not isinstance(document.get("targets"), list):

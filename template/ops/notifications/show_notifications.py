@@ -68,12 +68,13 @@ def image_rows(rows: Sequence[Dict[str, Any]]) -> List[Row]:
     lines: List[Row] = [("RECEIVED", "STATE", "FINDINGS", "WORST", "IMAGE", "DELIVERIES")]
     for row in rows:
         images: Dict[str, List[Dict[str, Any]]] = {}
-        for finding in row["findings"]:
-            images.setdefault(_image(finding), []).append(finding)
-        for image, findings in (images or {"-": []}).items():
-            worst = max((str(one.get("severity")) for one in findings), key=_rank, default="-")
-            manifests = {str(one.get("manifest")) for one in findings}
-            lines.append((_time(row), _state(row), str(len(findings)), worst, image, deliveries_text(row, manifests)))
+        for counted in row["images"]:
+            images.setdefault(_image(counted), []).append(counted)
+        for image, parts in (images or {"-": []}).items():
+            worst = max((str(one.get("worst")) for one in parts), key=_rank, default="-")
+            manifests = {str(one.get("manifest")) for one in parts}
+            count = sum(int(one["findings"]) for one in parts)
+            lines.append((_time(row), _state(row), str(count), worst, image, deliveries_text(row, manifests)))
     return lines
 
 
@@ -145,9 +146,11 @@ def main(argv: List[str]) -> int:
     if options.action == "retry":
         return _retry(deployment, options)
     limit = LIMIT if since or options.state else SHORT_LIMIT
-    document = read_notifications(deployment, [*_server_filter(since), "--limit", str(limit)], options.timeout)
+    counts = options.by == "image" and not options.json
+    asked = [*_server_filter(since), "--limit", str(limit), *(["--counts"] if counts else [])]
+    document = read_notifications(deployment, asked, options.timeout)
     if len(document["notifications"]) >= limit:
-        print(f"only the newest {limit} are looked at: --since narrows it down", file=sys.stderr)
+        print(f"only the newest {limit} and dead ones are looked at: --since narrows it down", file=sys.stderr)
     rows = chosen(document["notifications"], since, options.state)
     if options.json:
         write_output([json.dumps({**document, "notifications": rows}, indent=1) + "\n"], "")

@@ -1,7 +1,7 @@
 """Runs the receiver, or one of its commands: `python3 -m receiver [COMMAND]`.
 
     (none)               serve until SIGTERM; exit 2 if key, database or settings cannot be used
-    list --json          [--since TIME] [--id UUID] [--limit N]: what came, newest first
+    list --json          [--since TIME] [--id UUID] [--limit N] [--counts]: what came, newest first
     retry [ID]           try dead letters again: all, or of a notification or delivery, then also what waits; exit 2 if
                          there is none, or settings.toml has no such target
     status               counts as JSON
@@ -47,9 +47,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         store = Store(_database())
         return _command(options, store)
-    except (sqlite3.Error, OSError, ValueError, BadSettings) as error:
+    except (sqlite3.Error, OSError, ValueError, OverflowError, BadSettings) as error:
         print(f"{options.command} failed: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError | BadSettings) else 3
+        return 2 if isinstance(error, ValueError | OverflowError | BadSettings) else 3
 
 
 def serve() -> int:
@@ -95,8 +95,7 @@ def _command(options: argparse.Namespace, store: Store) -> int:
     if options.command == "list":
         names = [target.name for target in _targets()]
         since = timestamp(_moment(options.since)) if options.since else ""
-        document = list_notifications(store, names, since, options.id, options.limit)
-        print(json.dumps(document))
+        sys.stdout.writelines(list_notifications(store, names, since, options.id, options.limit, counts=options.counts))
     elif options.command == "retry":
         count, left = retry(store, [target.name for target in _targets()], options.id)
         if left:
@@ -131,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--json", action="store_true", help="the only format there is")
     listing.add_argument("--since", default="", metavar="TIME", help="ISO 8601")
     listing.add_argument("--id", default="", metavar="UUID", help="this notification only")
-    listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (100)")
+    listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (100), and all dead ones")
+    listing.add_argument("--counts", action="store_true", help="how many findings an image has, not which")
     again = commands.add_parser("retry", help="try dead letters again, or now what waits")
     again.add_argument("id", nargs="?", default="", metavar="ID", help="a notification's or a delivery's")
     commands.add_parser("status", help="counts")

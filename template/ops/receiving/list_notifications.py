@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from .open_store import Store
 from .plan_deliveries import image_name
+from .read_settings import SEVERITIES
 from .write_log import timestamp
 
 _SHOWN = ("id", "manifest", "vulnerability", "severity", "package", "version", "fixed_in", "reason")
 
 
-def list_notifications(store: Store, targets: Sequence[str], since: str, identity: str, limit: int) -> dict[str, Any]:
-    """Return the newest notifications with findings and deliveries, and the last refused posts."""
+def list_notifications(
+    store: Store, targets: Sequence[str], since: str, identity: str, limit: int, *, counts: bool = False
+) -> Iterator[str]:
+    """Return pieces of a JSON document: the newest notifications and all dead ones, and the last refused posts.
+
+    A piece holds one finding at most: a hundred thousand fit into no container's memory. With `counts`, images with the
+    number of their findings instead of findings.
+    """
     with store.read() as connection:
-        rows = connection.execute(
-            "SELECT * FROM notification WHERE received >= ? AND (? = '' OR id = ?) ORDER BY received DESC, rowid DESC LIMIT ?",
-            (since, identity, identity, limit),
-        ).fetchall()
-        notifications = [_notification(connection, row) for row in rows]
         refused = [
             dict(row) for row in connection.execute("SELECT at, status, reason FROM refused ORDER BY rowid DESC")
         ]
-    return {"format": 1, "targets": list(targets), "notifications": notifications, "refused": refused}
+        head = json.dumps({"format": 1, "targets": list(targets), "refused": refused})
+        yield head[:-1] + ', "notifications": ['
+        rows = connection.execute(
+            "SELECT * FROM notification WHERE received >= :since AND (:id = '' OR id = :id) AND (rowid IN"
+            " (SELECT rowid FROM notification WHERE received >= :since ORDER BY received DESC, rowid DESC LIMIT :limit)"
+            " OR :id <> '' OR state = 'dead' OR id IN (SELECT notification FROM delivery WHERE state = 'dead'))"
+            " ORDER BY received DESC, rowid DESC",
+            {"since": since, "id": identity, "limit": limit},
+        )
+        for number, row in enumerate(rows):
+            yield ",\n" if number else "\n"
+            yield from _notification(connection, row, counts)
+        yield "\n]}\n"
 
 
 def count_states(store: Store, targets: Sequence[str]) -> dict[str, Any]:
@@ -77,9 +91,7 @@ def name_images(store: Store, names: Iterable[tuple[str, str]]) -> None:
         connection.executemany("INSERT OR REPLACE INTO image (manifest, name) VALUES (?, ?)", names)
 
 
-def _notification(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
-    findings = connection.execute("SELECT * FROM finding WHERE notification = ? ORDER BY id", (row["id"],)).fetchall()
-    names = {manifest: image_name(connection, manifest) for manifest in {finding["manifest"] for finding in findings}}
+def _notification(connection: sqlite3.Connection, row: sqlite3.Row, counts: bool) -> Iterator[str]:
     deliveries = [
         {
             "id": one["id"],
@@ -93,7 +105,7 @@ def _notification(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str,
         }
         for one in connection.execute("SELECT * FROM delivery WHERE notification = ? ORDER BY rowid", (row["id"],))
     ]
-    return {
+    known = {
         "id": row["id"],
         "received_at": row["received"],
         "state": _state(row["state"], [one["state"] for one in deliveries]),
@@ -103,12 +115,37 @@ def _notification(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str,
         "deleted_at": row["deleted"],
         "tries": row["tries"],
         "error": row["error"],
-        "findings": [
-            {**{key: one[key] for key in _SHOWN}, "image": names[one["manifest"]], "repeated": bool(one["repeated"])}
-            for one in findings
-        ],
         "deliveries": deliveries,
     }
+    key, lines = (
+        ("images", _images(connection, row["id"])) if counts else ("findings", _findings(connection, row["id"]))
+    )
+    yield f'{json.dumps(known)[:-1]}, "{key}": ['
+    for number, line in enumerate(lines):
+        yield ", " if number else ""
+        yield json.dumps(line)
+    yield "]}"
+
+
+def _findings(connection: sqlite3.Connection, identity: str) -> Iterator[dict[str, Any]]:
+    manifest, name = "", ""
+    for one in connection.execute("SELECT * FROM finding WHERE notification = ? ORDER BY manifest, id", (identity,)):
+        if one["manifest"] != manifest:
+            manifest, name = one["manifest"], image_name(connection, one["manifest"])
+        yield {**{key: one[key] for key in _SHOWN}, "image": name, "repeated": bool(one["repeated"])}
+
+
+def _images(connection: sqlite3.Connection, identity: str) -> Iterator[dict[str, Any]]:
+    rank = " ".join(f"WHEN '{name}' THEN {number}" for number, name in enumerate(SEVERITIES))
+    rows = connection.execute(
+        f"SELECT manifest, count(*) AS findings, max(CASE severity {rank} ELSE 0 END) AS worst"  # noqa: S608 - own words
+        " FROM finding WHERE notification = ? GROUP BY manifest ORDER BY manifest",
+        (identity,),
+    )
+    for one in rows:
+        manifest = one["manifest"]
+        image, worst = image_name(connection, manifest), SEVERITIES[one["worst"]]
+        yield {"manifest": manifest, "image": image, "findings": one["findings"], "worst": worst}
 
 
 def _state(fetch: str, deliveries: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["delivery", "document", "finding", "notification"]
+__all__ = ["counted", "delivery", "document", "finding", "notification"]
 
 
 MANIFEST = "sha256:" + "a" * 64
@@ -61,3 +61,15 @@ def notification(identity: str = "n1", **changes: Any) -> dict[str, Any]:
 def document(*rows: dict[str, Any], targets: tuple[str, ...] = ("team",)) -> dict[str, Any]:
     """Return the whole list."""
     return {"format": 1, "targets": list(targets), "notifications": list(rows), "refused": []}
+
+
+def counted(*rows: dict[str, Any], targets: tuple[str, ...] = ("team",)) -> dict[str, Any]:
+    """Return the whole list as it is with `--counts`."""
+    short = []
+    for row in rows:
+        images = [
+            {"manifest": one["manifest"], "image": one["image"], "findings": 1, "worst": one["severity"]}
+            for one in row["findings"]
+        ]
+        short.append({**{key: value for key, value in row.items() if key != "findings"}, "images": images})
+    return document(*short, targets=targets)

@@ -11,7 +11,7 @@ import pytest
 from ops.notifications.show_notifications import since_moment
 
 from tests.ops.lifecycle.conftest import EVERYTHING, Clair
-from tests.ops.notifications.documents import delivery, document, finding, notification
+from tests.ops.notifications.documents import counted, delivery, document, finding, notification
 
 LIST = r"exec id-receiver python3 -m receiver list --json"
 RETRY = r"exec id-receiver python3 -m receiver retry"
@@ -25,6 +25,7 @@ def answering(clair: Clair) -> Callable[..., Clair]:
     def answer(*rows: dict[str, Any], **options: Any) -> Clair:
         clair.docker.healthy(*EVERYTHING)
         clair.docker.on(LIST, json.dumps(document(*rows, **options)))
+        clair.docker.on(LIST + ".* --counts", json.dumps(counted(*rows, **options)))
         return clair
 
     return answer

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
+import tracemalloc
 import uuid
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from ops.receiving.learn_names import Names
+from ops.receiving.list_notifications import list_notifications
 from ops.receiving.open_store import Store
 from ops.receiving.plan_deliveries import image_name, plan_deliveries, store_findings
 from ops.receiving.read_settings import Target
@@ -75,3 +78,44 @@ def test_names_of_an_earlier_receiver_are_kept(tmp_path: Path) -> None:
         connection.execute("INSERT INTO image VALUES (?, 'b')", (DIGEST,))
         assert image_name(connection, DIGEST) == "b"
         assert connection.execute("SELECT count(*) FROM image").fetchone()[0] == 2
+
+
+def test_list_of_a_hundred_thousand_findings_fits_into_the_container(tmp_path: Path) -> None:
+    """It has 128 MiB, and `notifications` was killed."""
+    store = Store(tmp_path / "receiver.db")
+    with store.write() as connection:
+        connection.execute("INSERT INTO notification (id, callback, received) VALUES ('n', '', '2026')")
+        connection.execute(
+            "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 100000)"
+            " INSERT INTO finding SELECT 'f' || n, 'n', 'x', 0, 'm' || (n % 50), 'CVE-' || n, 'High', 'p', '1', '', 'added',"
+            " '' FROM number"
+        )
+
+    tracemalloc.start()
+    size = sum(len(piece) for piece in list_notifications(store, [], "", "", 100))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert size > 10_000_000
+    assert most < 5_000_000
+    document = json.loads("".join(list_notifications(store, [], "", "n", 100, counts=True)))
+    (row,) = document["notifications"]
+    assert row["images"][0] == {"manifest": "m0", "image": "", "findings": 2000, "worst": "High"}
+    assert (
+        len(json.loads("".join(list_notifications(store, [], "", "", 100)))["notifications"][0]["findings"]) == 100_000
+    )
+
+
+def test_dead_letters_stay_in_sight_behind_newer_notifications(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.db")
+    with store.write() as connection:
+        for day, state in enumerate(["fetched", "dead", "fetched", "fetched"], 1):
+            sql = "INSERT INTO notification (id, callback, received, state) VALUES (?, '', ?, ?)"
+            connection.execute(sql, (f"n{day}", f"2026-01-0{day}", state))
+        connection.execute(
+            "INSERT INTO delivery (id, notification, target, manifest, state) VALUES ('d', 'n1', 't', 'm', 'dead')"
+        )
+
+    document = json.loads("".join(list_notifications(store, [], "", "", 1)))
+
+    assert [row["id"] for row in document["notifications"]] == ["n4", "n2", "n1"]

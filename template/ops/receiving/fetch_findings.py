@@ -185,8 +185,9 @@ class Fetcher:
         with self._store.write(flushed=False) as connection:
             connection.execute(
                 "UPDATE notification SET deleted = ?, delete_tries = ?, delete_at = ?, error = ?"
-                " WHERE id = ? AND delete_at IS NOT NULL",
-                (timestamp() if gone else None, tries, following, error, row["id"]),
+                # Posted again meanwhile, it is deleted later once more.
+                " WHERE id = ? AND delete_at = ?",
+                (timestamp() if gone else None, tries, following, error, row["id"], row["delete_at"]),
             )
         log("info" if gone else "warn", "notification deleted at Clair" if gone else error, notification_id=row["id"])
 

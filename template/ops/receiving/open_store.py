@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS delivery (
 );
 CREATE INDEX IF NOT EXISTS delivery_due ON delivery (target, state, next_try);
 CREATE INDEX IF NOT EXISTS delivery_notification ON delivery (notification);
+CREATE TABLE IF NOT EXISTS checked (at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (at TEXT NOT NULL, status INTEGER NOT NULL, reason TEXT NOT NULL);
 -- All names of an image: tags of several stages are often one digest. The newest has the highest rowid.
 CREATE TABLE IF NOT EXISTS image (manifest TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (manifest, name));
@@ -110,8 +111,10 @@ class Store:
 
     def check(self) -> None:
         """Raise sqlite3.Error if the database cannot be written."""
-        with self.write():
-            pass
+        # A row, as an empty transaction needs no room on the disk.
+        with self.write() as connection:
+            connection.execute("INSERT INTO checked (at) VALUES (strftime('%s', 'now'))")
+            connection.execute("DELETE FROM checked WHERE rowid < (SELECT max(rowid) FROM checked)")
 
     def _connect(self, flushed: bool = True) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)

@@ -8,6 +8,7 @@ Source: facts of Clair 4.9.0 (chunked, `iss` clair-notifier); notifier/webhook/d
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sqlite3
 import sys
@@ -76,6 +77,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Store a notification."""
         server = self.server
+        # The notifier's target (config/notifier/config.yaml).
+        if self.path != "/":
+            self._answer(404, "only /")
+            return
         try:
             check_token(self.headers.get("Authorization", ""), server.key, time.time())
             identity, callback = read_notification(self._body())
@@ -96,10 +101,13 @@ class Handler(BaseHTTPRequestHandler):
         """Keep silent: `log` tells what matters."""
 
     def _body(self) -> bytes:
-        encoding, length = self.headers.get("Transfer-Encoding"), self.headers.get("Content-Length")
+        encodings, lengths = (self.headers.get_all(name, []) for name in ("Transfer-Encoding", "Content-Length"))
+        if len(encodings) + len(lengths) > 1:
+            raise Refused(400, "more than one length or transfer encoding")
+        encoding, length = next(iter(encodings), None), next(iter(lengths), None)
         try:
             if encoding is not None:
-                if encoding.strip().lower() != "chunked" or length is not None:
+                if encoding.strip().lower() != "chunked":
                     raise Refused(400, "transfer encoding not understood")
                 return self._chunks()
             if length is None or not (length.isascii() and length.isdigit()):
@@ -114,11 +122,12 @@ class Handler(BaseHTTPRequestHandler):
         body = b""
         while True:
             line = self._line()
-            try:
-                size = int(line.partition(b";")[0].strip(), 16)
-            except ValueError as error:
-                raise Refused(400, "chunk size unreadable") from error
-            if size < 0 or len(body) + size > MAXIMUM_BODY_BYTES:
+            digits = line.partition(b";")[0].strip(b" \t")
+            # `int` alone takes 0x5f, +5f and 5_f, which a proxy reads as another size.
+            if not re.fullmatch(rb"[0-9a-fA-F]{1,16}", digits):
+                raise Refused(400, "chunk size unreadable")
+            size = int(digits, 16)
+            if len(body) + size > MAXIMUM_BODY_BYTES:
                 raise Refused(413, "body too large")
             if size == 0:
                 break

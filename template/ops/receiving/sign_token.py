@@ -37,19 +37,24 @@ def check_token(authorization: str, key: bytes, now_seconds: float) -> None:
     """Raise Refused (401) unless the header holds a valid HS256 token of the notifier."""
     scheme, _, token = authorization.partition(" ")
     parts = token.strip().split(".")
-    if scheme.lower() != "bearer" or len(parts) != 3:
+    if not authorization.isascii() or scheme.lower() != "bearer" or len(parts) != 3:
         raise Refused(401, "no bearer token")
+    # Nothing of a token is read as a number before its signature has shown whose it is.
     try:
-        header, claims = (json.loads(_decode(part)) for part in parts[:2])
-        signature = _decode(parts[2])
-        expires = float(claims["exp"])
-        beginnings = [float(claims.get(name, 0)) for name in ("nbf", "iat")]
-        algorithm, issuer = header["alg"], claims["iss"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        signature, header = _decode(parts[2]), json.loads(_decode(parts[0]))
+        algorithm = header["alg"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused(401, "token unreadable") from error
     expected = hmac.new(key, ".".join(parts[:2]).encode(), hashlib.sha256).digest()
     if algorithm != "HS256" or not hmac.compare_digest(expected, signature):
         raise Refused(401, "token signature wrong")
+    try:
+        claims = json.loads(_decode(parts[1]))
+        expires, issuer = float(claims["exp"]), claims["iss"]
+        beginnings = [float(claims.get(name, 0)) for name in ("nbf", "iat")]
+    # OverflowError: a number of more than 308 digits.
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(401, "token unreadable") from error
     if issuer != ISSUER:
         raise Refused(401, f"token issuer is not {ISSUER}")
     # Written so that NaN is refused.

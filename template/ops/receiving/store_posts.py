@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -51,8 +52,8 @@ class Writer:
     def add(self, identity: str, callback: str, test: bool, again_seconds: float) -> bool:
         """Return once a notification is on the disk: True if it is new. Raises sqlite3.Error or TimeoutError.
 
-        One that is known and was deleted at Clair is there again (a restored database): it is deleted again after
-        `again_seconds`.
+        One that is known and was, or is to be, deleted at Clair is there again (a restored database): it is deleted
+        `again_seconds` from now.
         """
         post = Post(identity, callback, test, again_seconds)
         try:
@@ -107,10 +108,11 @@ def _insert(connection: sqlite3.Connection, post: Post) -> bool:
     sql = "INSERT OR IGNORE INTO notification (id, callback, received, test) VALUES (?, ?, ?, ?)"
     if connection.execute(sql, row).rowcount == 1:
         return True
+    # Also one that waits for its deletion: Clair marks it as delivered after this post's answer.
     connection.execute(
-        "UPDATE notification SET deleted = NULL, delete_tries = 0, delete_at = strftime('%s', 'now') + ?"
-        " WHERE id = ? AND deleted IS NOT NULL",
-        (post.again_seconds, post.identity),
+        "UPDATE notification SET deleted = NULL, delete_tries = 0, delete_at = ?"
+        " WHERE id = ? AND (deleted IS NOT NULL OR delete_at IS NOT NULL)",
+        (time.time() + post.again_seconds, post.identity),
     )
     # It was empty when it was asked for, or given up; Clair would not post again what it does not hold.
     connection.execute(

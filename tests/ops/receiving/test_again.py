@@ -106,3 +106,19 @@ def test_notification_that_is_posted_again_is_fetched_at_once(idle: Receiver, no
 
     # Four seconds of them are for the others.
     wait_until(lambda: idle.one(identity)["state"] == "fetched", 10)
+
+
+def test_deletion_that_is_pending_waits_for_a_post_that_came_again(idle: Receiver, notifier: Notifier) -> None:
+    """Clair marks it as delivered after the second 200; deleted before that, its rows stay for ever."""
+    idle.extra["RECEIVER_DELETE_SECONDS"] = "3"
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["fetched_at"])
+    time.sleep(1.5)
+
+    idle.notify(identity)
+    posted = time.monotonic()
+
+    wait_until(lambda: notifier.deleted)
+    assert time.monotonic() - posted > 2.8

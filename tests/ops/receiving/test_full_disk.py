@@ -51,6 +51,7 @@ def test_disk_that_is_full_is_503_and_nothing_is_lost(
     ballast = fill(small_disk)
     identities = [notifier.add(finding(f"CVE-{number}")) for number in range(20)]
     answers = [idle.post(idle.body(identity))[0] for identity in identities]
+    health = idle.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")[0]
     sink.status = 200
     # What cannot be written down is waited for, and goes on when there is room.
     ballast.unlink()
@@ -60,6 +61,7 @@ def test_disk_that_is_full_is_503_and_nothing_is_lost(
             idle.notify(identity)
 
     assert 503 in answers
+    assert health == 503
     wait_until(lambda: {row["state"] for row in idle.list()["notifications"]} == {"delivered"}, 30)
     names = [
         one["vulnerability"]

@@ -65,10 +65,26 @@ def test_health_is_answered_without_a_token(receiver: Receiver) -> None:
         ({"exp": int(time.time()) - 3600}, "token expired or not valid yet"),
         ({"nbf": int(time.time()) + 3600}, "token expired or not valid yet"),
         ({"token": "a.b.c"}, "token unreadable"),
+        ({"exp": int("9" * 401)}, "token unreadable"),
+        ({"exp": int("9" * 401), "key": bytes(64)}, "token signature wrong"),
         ({"token": "none"}, "no bearer token"),
-        ({"token": base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=") + ".e30."}, "token unreadable"),
+        (
+            {"token": base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=") + ".e30."},
+            "token signature wrong",
+        ),
     ],
-    ids=["other key", "other algorithm", "other issuer", "expired", "not yet", "nonsense", "no token", "alg none"],
+    ids=[
+        "other key",
+        "other algorithm",
+        "other issuer",
+        "expired",
+        "not yet",
+        "nonsense",
+        "401 digits",
+        "401 digits, forged",
+        "no token",
+        "alg none",
+    ],
 )
 def test_what_is_not_signed_by_the_notifier_is_refused(receiver: Receiver, claims: dict[str, Any], reason: str) -> None:
     assert receiver.post(receiver.body(), **claims) == (401, {"message": reason})
@@ -130,12 +146,33 @@ def test_a_large_body_is_refused(receiver: Receiver, chunked: bool) -> None:
         ("Content-Length: x\r\n", b"", 411),
         ("", b"", 411),
         ("Transfer-Encoding: chunked\r\n", b"zz\r\n", 400),
-        ("Transfer-Encoding: chunked\r\n", b"-1\r\n", 413),
+        ("Transfer-Encoding: chunked\r\n", b"-1\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n", b"0x0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n", b"+0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n", b"0_0\r\n\r\n", 400),
+        ("Content-Length: 2\r\nContent-Length: 3\r\n", b"{}", 400),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n", b"0\r\n\r\n", 400),
         ("Transfer-Encoding: chunked\r\n", b"3\r\nabcd\r\n0\r\n\r\n", 400),
         ("Transfer-Encoding: chunked\r\n", b"0\r\n" + b"a: b\r\n" * 40 + b"\r\n", 400),
         ("Transfer-Encoding: chunked\r\n", b"5\r\n" * 1 + b"x" * 2000, 400),
     ],
-    ids=["both", "unknown", "negative", "no number", "none", "bad size", "minus", "too long", "trailers", "no end"],
+    ids=[
+        "both",
+        "unknown",
+        "negative",
+        "no number",
+        "none",
+        "bad size",
+        "minus",
+        "0x",
+        "plus",
+        "underscore",
+        "two lengths",
+        "two encodings",
+        "too long",
+        "trailers",
+        "no end",
+    ],
 )
 def test_framing_that_could_be_read_in_two_ways_is_refused(
     receiver: Receiver, headers: str, body: bytes, status: int
@@ -144,6 +181,13 @@ def test_framing_that_could_be_read_in_two_ways_is_refused(
 
     assert receiver.send(head.encode() + body)[0] == status
     assert stored(receiver) == []
+
+
+def test_other_paths_are_not_the_notifier_s(receiver: Receiver) -> None:
+    body = receiver.body()
+    head = f"POST /other HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sign()}\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    assert receiver.send(head.encode() + body) == (404, {"message": "only /"})
 
 
 def test_a_second_request_on_one_connection_is_never_read(receiver: Receiver) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, List, Sequence
 
-from ..errors import NO, UNDECIDED, USAGE, Problem
+from ..errors import UNDECIDED, USAGE, Problem
 from ..host import engine
 from ..host.escape_text import printable
 from ..host.watch_start import containers
@@ -35,7 +35,9 @@ def refuse_other_delivery(deployment: Deployment, command: str) -> None:
     if delivery != "bundled":
         target = deployment.facts.get("notifier", {}).get("target", "its target")
         raise Problem(
-            f"no notifications here, {command}: {_PLACES[delivery].format(target=target)}", "./clair notify-test", USAGE
+            f"no notifications here, {deployment.name}: {_PLACES[delivery].format(target=target)}",
+            "./clair notify-test",
+            USAGE,
         )
 
 
@@ -52,7 +54,7 @@ def receiver_container(deployment: Deployment) -> str:
 def call_receiver(deployment: Deployment, arguments: Sequence[str], timeout_seconds: float) -> str:
     """Return what the receiver's command line prints.
 
-    Raises Problem: no receiver, or no answer (3); what it says no to (its own exit code, 1 or 2).
+    Raises Problem: no receiver, or no answer (3); what it says no to (2).
     """
     words = ["exec", receiver_container(deployment), "python3", "-m", "receiver", *arguments]
     done = engine.docker(words, timeout_seconds=timeout_seconds, check=False)
@@ -63,7 +65,8 @@ def call_receiver(deployment: Deployment, arguments: Sequence[str], timeout_seco
     sentence = printable(said[-1], 500) if said else f"exit code {done.returncode}"
     if "unrecognized arguments" in sentence:
         raise Problem("receiver too old, its container: it was started before this command was there", "./clair up")
-    if done.returncode in (NO, USAGE) and said and "No module named" not in sentence:
+    # 1 is never its answer: docker itself failed, its container restarts for instance.
+    if done.returncode == USAGE and said and "No module named" not in sentence:
         raise Problem(sentence, hint, done.returncode)
     if "No module named" in sentence:
         raise Problem("receiver too old, its container: it was started before this command was there", "./clair up")

@@ -65,7 +65,8 @@ def send(path: Path, progress: Progress) -> None:
 
 
 def _start(path: Path, notifier: Throwaway) -> None:
-    stage, hint = "notifier started", "./clair logs notifier"
+    # Its own log is gone with it; `logs notifier` is the real one's.
+    stage, hint = "notifier started", "./clair notify-test --timeout 600"
 
     def ready() -> bool:
         if not notifier.runs():

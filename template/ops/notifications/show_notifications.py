@@ -39,18 +39,27 @@ def since_moment(text: str, now: datetime) -> datetime:
 
     Raises Problem (2) if it is neither.
     """
-    age = re.fullmatch(r"(\d{1,6})([mhdw])", text)
-    if age:
-        return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    age = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
     try:
+        if age:
+            return _in_range(now - timedelta(**{_UNITS[age[2]]: int(age[1])}))
         # `Z` is understood from Python 3.11 on.
         moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
-    except ValueError as error:
+        return _in_range(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))
+    # OverflowError: before the year 1 or after 9999, also where only its UTC is.
+    except (ValueError, OverflowError) as error:
         raise Problem(
-            f"wrong use, clair notifications: --since {text!r} is no date and no age",
+            f"wrong use, clair notifications: --since {text!r} is no date and no age since 1970",
             "./clair notifications --since 7d, or --since 2026-01-31",
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _in_range(moment: datetime) -> datetime:
+    """Return a moment in UTC; raises ValueError or OverflowError if the receiver could not read it."""
+    moment = moment.astimezone(timezone.utc)
+    if moment.year < 1970:
+        raise ValueError("before 1970")
+    return moment
 
 
 def chosen(rows: Sequence[Dict[str, Any]], since: Optional[datetime], state: str) -> List[Dict[str, Any]]:
@@ -131,9 +140,7 @@ def main(argv: List[str]) -> int:
         "notifications", "List what the receiver got, with its state; `retry [ID]` sends dead letters again."
     )
     parser.add_argument("action", nargs="?", choices=("list", "retry"), default="list", help="list (default) or retry")
-    parser.add_argument(
-        "id", nargs="?", default=os.environ.get("ID", ""), help="retry this one only (default: all) [ID]"
-    )
+    parser.add_argument("id", nargs="?", default=None, help="retry this one only (default: all) [ID]")
     parser.add_argument("--since", default=os.environ.get("SINCE", ""), help="a date, or an age such as 7d [SINCE]")
     _add_choice(parser, "--by", "BY", GROUPS, "image")
     _add_choice(parser, "--state", "STATE", STATES, "")
@@ -141,6 +148,12 @@ def main(argv: List[str]) -> int:
     parser.add_timeout(TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
     since = since_moment(options.since, datetime.now(timezone.utc)) if options.since else None
+    if options.id is not None and (options.action != "retry" or not options.id):
+        raise Problem(
+            f"wrong use, clair notifications: {options.action} takes no {'ID' if options.id else 'empty ID'}",
+            "./clair notifications, or ./clair notifications retry ID",
+            USAGE,
+        )
     deployment = load_deployment()
     refuse_other_delivery(deployment, "notifications")
     if options.action == "retry":
@@ -170,7 +183,8 @@ def _retry(deployment: Deployment, options: argparse.Namespace) -> int:
         raise Problem(
             "wrong use, clair notifications: retry takes an ID and no filter", "./clair notifications retry", USAGE
         )
-    said = call_receiver(deployment, ["retry", *([options.id] if options.id else [])], options.timeout)
+    identity = options.id or os.environ.get("ID", "")
+    said = call_receiver(deployment, ["retry", *(["--", identity] if identity else [])], options.timeout)
     if options.json:
         write_output([said if said.endswith("\n") else said + "\n"], "")
         return 0

@@ -140,16 +140,16 @@ def test_an_unknown_id_is_refused_in_the_receiver_s_words(clair: Clair) -> None:
     [
         (
             "webhook",
-            "no notifications here, notifications: Clair posts them to https://hooks.example.com/clair",
+            "no notifications here, clair: Clair posts them to https://hooks.example.com/clair",
         ),
         (
             "amqp",
-            "no notifications here, notifications: Clair publishes them to the exchange clair (routing key notifications) "
+            "no notifications here, clair: Clair publishes them to the exchange clair (routing key notifications) "
             "of amqps://broker.example.com:5671/vhost",
         ),
         (
             "stomp",
-            "no notifications here, notifications: Clair sends them to the destination notifications of "
+            "no notifications here, clair: Clair sends them to the destination notifications of "
             "broker.example.com:61613",
         ),
         ("no-notifier", "no notifications, clair: it has no notifier (notifier_delivery 'none')"),
@@ -193,13 +193,43 @@ def test_an_answer_nobody_can_read_is_undecided(clair: Clair, text: str) -> None
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--since", "soon"), "wrong use, clair notifications: --since 'soon' is no date and no age"),
+        (("--since", "soon"), "wrong use, clair notifications: --since 'soon' is no date and no age since 1970"),
         (("--by", "day"), "wrong use, clair notifications: argument --by: 'day' is none of image, finding"),
         (("retry", "--state", "dead"), "wrong use, clair notifications: retry takes an ID and no filter"),
+        (("list", "n1"), "wrong use, clair notifications: list takes no ID"),
+        (("retry", ""), "wrong use, clair notifications: retry takes no empty ID"),
     ],
-    ids=["since", "by", "retry with filter"],
+    ids=["since", "by", "retry with filter", "list with id", "empty id"],
 )
 def test_wrong_use_is_one_line(clair: Clair, arguments: tuple[str, ...], sentence: str) -> None:
     result = clair("notifications", *arguments)
 
     assert (result.code, result.err.splitlines()[0]) == (2, sentence)
+
+
+@pytest.mark.parametrize("text", ["999999d", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0999-01-01"])
+def test_since_out_of_all_time_is_wrong_use(clair: Clair, text: str) -> None:
+    result = clair("notifications", "--since", text)
+
+    assert (result.code, result.err) == (
+        2,
+        f"wrong use, clair notifications: --since '{text}' is no date and no age since 1970\n"
+        "HINT: ./clair notifications --since 7d, or --since 2026-01-31\n",
+    )
+
+
+def test_id_that_looks_like_an_option_is_an_id(clair: Clair) -> None:
+    clair.docker.healthy(*EVERYTHING)
+    clair.docker.on(RETRY, '{"retried": 1}\n')
+
+    clair("notifications", "retry", "--", "-x")
+
+    (call,) = clair.docker.calls("receiver retry")
+    assert list(call.args[-3:]) == ["retry", "--", "-x"]
+
+
+def test_docker_that_fails_by_itself_is_undecided(clair: Clair) -> None:
+    clair.docker.healthy(*EVERYTHING)
+    clair.docker.on(RETRY, stderr="Error response from daemon: container is restarting\n", code=1)
+
+    assert clair("notifications", "retry").code == 3

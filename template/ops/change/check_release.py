@@ -11,10 +11,10 @@ from ..errors import NO, Problem
 from ..host import engine
 from ..host.show_progress import Progress
 from ..host.watch_start import containers, works
+from ..lifecycle.read_schema import read_schemas
 from ..network.open_connection import Deadline, NoAnswer
 from ..settings import Deployment
 from ..verify.verify_edge import PROBES
-from .read_schema import read_schemas
 
 POLL_SECONDS = 0.5
 

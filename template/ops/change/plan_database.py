@@ -9,12 +9,12 @@ from typing import Any, Dict, List, Mapping, Optional
 from ..clair.run_clairctl import size
 from ..errors import Problem
 from ..host import engine
+from ..lifecycle.read_schema import Schema
 from ..lifecycle.start_database import SERVICE
 from ..settings import Deployment
 from ..state.refuse_change import chosen_volume, data_major, database_volumes
 from .free_space import backups_place, docker_folder, free_bytes
 from .plan_upgrade import Disk
-from .read_schema import Schema
 
 
 @dataclass(frozen=True)

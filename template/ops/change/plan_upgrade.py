@@ -10,8 +10,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..clair.run_clairctl import size
 from ..errors import USAGE, Problem
+from ..lifecycle.read_schema import Schema
 from ..state.build_parts import CLAIR_SERVICES
-from .read_schema import Schema
 
 # In data-flow order, the database first: each is healthy before the next.
 ORDER = ("clair-database", "indexer", "matcher", "notifier", "receiver", "traefik")

@@ -18,6 +18,7 @@ from ..errors import NO, Problem
 from ..host import engine
 from ..host.show_progress import Progress
 from ..host.watch_start import containers, start, works
+from ..lifecycle.read_schema import read_schemas
 from ..lifecycle.start_database import SERVICE, start_database
 from ..settings import Deployment
 from ..state.build_parts import CLAIR_SERVICES
@@ -25,7 +26,6 @@ from ..state.track_change import Change, advance, drop_change
 from .check_release import edge_problem
 from .freeze_edge import freeze, thaw
 from .plan_upgrade import Step, needed_steps
-from .read_schema import read_schemas
 from .run_admin import run_steps
 
 STEPS = ("freeze", "load", "swap", "admin-pre", "start", "admin-post", "thaw")

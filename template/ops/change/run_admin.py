@@ -11,9 +11,9 @@ from ..clair import run_clairctl
 from ..clair.run_clairctl import Clairctl
 from ..errors import NO, Problem
 from ..host.show_progress import Progress
+from ..lifecycle.read_schema import run_statement
 from ..settings import Deployment
 from .plan_upgrade import Step
-from .read_schema import run_statement
 
 
 def run_steps(deployment: Deployment, steps: Sequence[Step], timeout_seconds: float, progress: Progress) -> None:

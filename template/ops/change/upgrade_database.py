@@ -22,6 +22,7 @@ from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
 from ..lifecycle.pull_images import pull_missing
+from ..lifecycle.read_schema import Schema, read_schemas
 from ..settings import Deployment, load_deployment
 from ..state.build_parts import build_parts
 from ..state.create_secrets import create_missing
@@ -39,7 +40,6 @@ from .end_in_failure import Failure, end_in_failure
 from .free_space import disk_problem
 from .move_database import UNTOUCHED, go_back, kept_volumes, move
 from .plan_database import Plan, left_major_of, lines, make_plan, refusal
-from .read_schema import Schema, read_schemas
 from .refuse_late_answer import refuse_late_answer, see
 from .start_applied import database_runs, start_database_where_down
 

@@ -24,6 +24,7 @@ from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
 from ..lifecycle.pull_images import images_of, pull_missing
+from ..lifecycle.read_schema import read_schemas
 from ..lifecycle.start_database import SERVICE
 from ..settings import Deployment, load_deployment
 from ..state.apply_state import applied_tree
@@ -38,7 +39,6 @@ from .freeze_edge import thaw
 from .go_back import back_steps, go_back
 from .go_forward import UNTOUCHED, Run, go_forward
 from .plan_upgrade import ORDER, Plan, lines, make_plan, upgrade_problem
-from .read_schema import read_schemas
 from .refuse_late_answer import refuse_late_answer, see
 from .start_applied import database_runs, start_database_where_down
 

@@ -8,10 +8,10 @@ from ..checks.check_deployment import require
 from ..errors import USAGE, Problem
 from ..host.show_progress import Progress
 from ..settings import Deployment
-from ..state.apply_state import apply_state
-from ..state.build_parts import PARTS
+from ..state.apply_state import apply_state, swap_in
+from ..state.build_parts import PARTS, build_parts, top_files
 from ..state.create_secrets import create_missing
-from ..state.refuse_change import refuse_change, refuse_other_major
+from ..state.refuse_change import is_unknown_data, refuse_change, refuse_other_major
 from ..state.role_passwords import administrator_sql
 from ..state.track_change import refuse_unfinished
 from .pull_images import pull_missing
@@ -35,11 +35,17 @@ def services_of(deployment: Deployment, command: str) -> List[str]:
     return [name for name in _SCOPES[command][0] if name in deployment.facts["services"]]
 
 
+def apply_parts(deployment: Deployment, command: str) -> List[str]:
+    """Bring a command's parts of the applied state to what is rendered; return the names of what changed."""
+    return apply_state(deployment, _SCOPES[command][1])
+
+
 def prepare(
     deployment: Deployment, command: str, timeout_seconds: float, progress: Progress, allow_small: bool = False
 ) -> List[str]:
     """Make everything ready for a start; the lock must be held. Return the names of the parts that changed.
 
+    Where there is data of an unknown release, only the database (or the edge) is made ready, and no release counts as applied.
     Raises Problem: a change is unfinished, another release holds the data, a secret cannot be used, or an external database
     must learn a password, whose SQL is then printed (2); a check failed (1); an image cannot be had (3).
     """
@@ -60,4 +66,9 @@ def prepare(
     tools = [] if deployment.bundled_database else ["clair-database"]
     pull_missing(deployment, [*services_of(deployment, command), *tools], timeout_seconds, progress)
     refuse_other_major(deployment)
-    return apply_state(deployment, _SCOPES[command][1])
+    if is_unknown_data(deployment):
+        first = "traefik" if command == "traefik" else "database"
+        # Without deployment.json nothing counts as applied: also after a kill, the next start asks the data again.
+        top = {name: content for name, content in top_files(deployment).items() if name != "deployment.json"}
+        return swap_in(deployment, build_parts(deployment, _SCOPES[first][1]), top)
+    return apply_parts(deployment, command)

@@ -2,7 +2,7 @@
 
 Each creates missing secrets, checks what can be checked, pulls missing images, applies the rendered state and starts what
 it needs; run twice it changes nothing. Refused when the applied release differs from the rendered one and data exists:
-that is the work of `upgrade`. Exit codes: 0 healthy; 1 a check failed or a service is unhealthy; 2 configuration; 3 another
+that is the work of `upgrade`; where nothing is applied, the database says which release its data is of. Exit codes: 0 healthy; 1 a check failed or a service is unhealthy; 2 configuration; 3 another
 command is running, or not healthy in time. Environment: TIMEOUT in seconds (600); ALLOW_SMALL=1 lets a host below the
 minimum of deployment_size pass with a warning.
 """
@@ -19,7 +19,9 @@ from ..host.state_lock import hold_lock
 from ..host.watch_start import start
 from ..settings import Deployment, load_deployment
 from ..state.apply_state import drop_old_parts
-from .prepare_start import prepare, services_of
+from ..state.refuse_change import is_unknown_data
+from .prepare_start import apply_parts, prepare, services_of
+from .refuse_release import refuse_other_release
 from .start_database import SERVICE, start_database
 
 # Wait for no database, so they start together with it.
@@ -31,9 +33,18 @@ def start_all(
 ) -> List[str]:
     """Apply the state and start a command's services; return their names. The lock must be held.
 
-    Raises Problem as `prepare`, `start_database`, `check_external` and `start` do.
+    Raises Problem as `prepare`, `start_database`, `check_external`, `refuse_other_release` and `start` do.
     """
     prepare(deployment, command, timeout_seconds, progress, allow_small)
+    unknown = command != "traefik" and is_unknown_data(deployment)
+    if unknown:
+        # Alone: what else runs stays as it is if this release may not start.
+        if deployment.bundled_database:
+            start_database(deployment, timeout_seconds, progress)
+        else:
+            check_external(deployment, timeout_seconds)
+        refuse_other_release(deployment)
+        apply_parts(deployment, command)
     services = services_of(deployment, command)
     started: List[str] = []
     if command != "traefik":
@@ -43,7 +54,8 @@ def start_all(
             started.append(SERVICE)
         else:
             start(deployment, started, ["--no-deps"], timeout_seconds, progress, wait_for=[])
-            check_external(deployment, timeout_seconds)
+            if not unknown:
+                check_external(deployment, timeout_seconds)
     # What these depend on answers; without --no-deps Compose would wait seconds more for its healthcheck to say so.
     options = ["--no-deps", "--remove-orphans"] if command == "up" else ["--no-deps"]
     left = [name for name in services if name not in started]

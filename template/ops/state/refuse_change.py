@@ -103,6 +103,11 @@ def applied_facts(deployment: Deployment) -> Optional[Dict[str, Any]]:
     return facts if isinstance(facts, dict) else None
 
 
+def is_unknown_data(deployment: Deployment) -> bool:
+    """Return whether there is data, and nothing applied says of which release: `state/` was lost, or is new on this machine."""
+    return applied_facts(deployment) is None and has_data(deployment)
+
+
 def other_major_problem(deployment: Deployment, found: str) -> Problem:
     """Return the sentence for a data folder of another PostgreSQL major; `found` is such as `PostgreSQL 16`."""
     return Problem(

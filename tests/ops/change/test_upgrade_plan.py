@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ops.change.plan_upgrade import Plan, lines, make_plan, needed_steps, rolls_without_gap, upgrade_problem
-from ops.change.read_schema import Schema
+from ops.lifecycle.read_schema import Schema
 from ops.state.refuse_change import release_number
 
 from extensions.catalogue import Catalogue

@@ -124,6 +124,7 @@ def comes_up(clair: Clair, *services: str) -> None:
     clair.docker.containers()
     clair.docker.healthy(*(services or EVERYTHING), after=r"\bup --detach")
     clair.docker.stored_passwords("postgres -", "indexer -", "matcher -", "notifier -", "ledger -")
+    clair.docker.migrations(indexer=0, matcher=0, notifier=0)
 
 
 def _free_port() -> int:

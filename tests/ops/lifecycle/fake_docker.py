@@ -17,9 +17,10 @@ wants_input = "exec --interactive" in line or "bash database-client -s" in line
 with open(folder + "/calls.jsonl", "a+", encoding="utf-8") as log:
     log.seek(0)
     earlier = [" ".join(json.loads(row)["args"]) for row in log]
-    log.write(json.dumps({{"args": args, "input": sys.stdin.read() if wants_input else ""}}) + "\\n")
+    script = sys.stdin.read() if wants_input else ""
+    log.write(json.dumps({{"args": args, "input": script}}) + "\\n")
 for rule in reversed(json.load(open(folder + "/rules.json", encoding="utf-8"))):
-    fits = re.search(rule["pattern"], line)
+    fits = re.search(rule["pattern"], line) and re.search(rule["script"], script)
     if fits and (not rule["after"] or any(re.search(rule["after"], call) for call in earlier)):
         sys.stdout.write(rule["stdout"])
         sys.stderr.write(rule["stderr"])
@@ -65,9 +66,12 @@ class FakeDocker:
         self.on(r"^image inspect", "amd64\n")
         self.on(r"^volume ls", "")
 
-    def on(self, pattern: str, stdout: str = "", *, stderr: str = "", code: int = 0, after: str = "") -> None:
-        """Answer calls that match; with `after`, only once an earlier call matched that."""
-        self.rules.append({"pattern": pattern, "stdout": stdout, "stderr": stderr, "code": code, "after": after})
+    def on(
+        self, pattern: str, stdout: str = "", *, stderr: str = "", code: int = 0, after: str = "", script: str = ""
+    ) -> None:
+        """Answer calls that match; with `after`, only once an earlier call matched that; with `script`, if their input does."""
+        rule = {"pattern": pattern, "stdout": stdout, "stderr": stderr, "code": code, "after": after, "script": script}
+        self.rules.append(rule)
         (self.folder / "rules.json").write_text(json.dumps(self.rules), encoding="utf-8")
 
     def info(self, **changes: Any) -> None:
@@ -86,6 +90,11 @@ class FakeDocker:
     def stored_passwords(self, *rows: str) -> None:
         """Answer the query for stored verifiers with rows `role verifier`."""
         self.on(PSQL, "-- verifiers follow --\n" + "".join(row + "\n" for row in rows))
+
+    def migrations(self, **versions: int) -> None:
+        """Answer the question for the migrations of each database; size is of no interest."""
+        rows = "".join(f"{name} 8000000 {version}\n" for name, version in versions.items())
+        self.on(r"\bbash\b.* -s$", rows, script="pg_database_size")
 
     def calls(self, containing: str = "") -> list[Call]:
         """Return the calls so far whose line contains a text."""

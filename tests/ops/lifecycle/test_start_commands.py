@@ -380,6 +380,96 @@ def test_two_volumes_of_the_rendered_major_are_not_guessed_between(started: Clai
     )
 
 
+FITTING = {"indexer": 8, "matcher": 16, "notifier": 3}
+NEWER = (
+    "release not applied, Clair 4.9.0: the data is of a newer release, at migration matcher 17, not 16, and migrations "
+    "only go up\nHINT: copier update --trust --defaults --data clair_version=newest\n"
+)
+OLDER = (
+    "release not applied, Clair 4.9.0: the data is of an older release, at migration indexer 7, not 8, matcher 14, not 16; "
+    "render that release and start it, then update and upgrade, which makes a backup\n"
+    "HINT: git log -p -- ops/deployment.json | grep '\"clair_release\"'\n"
+)
+
+
+@pytest.fixture
+def lost(started: Clair) -> Clair:
+    """A project whose `state/` was lost while its data and its secrets remain."""
+    started("secrets")
+    started.docker.on(r"^volume ls", "clair_database\n")
+    started.docker.on(r"^run .*PG_VERSION", "17\n")
+    return started
+
+
+@pytest.mark.parametrize("command", ["up", "services"])
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ({**FITTING, "matcher": 17}, NEWER),
+        ({"indexer": 7, "matcher": 17, "notifier": 3}, NEWER),
+        ({"indexer": 7, "matcher": 14, "notifier": 3}, OLDER),
+    ],
+    ids=["newer", "newer in one", "older"],
+)
+def test_data_of_another_release_is_found_where_nothing_is_applied(
+    lost: Clair, command: str, versions: dict[str, int], expected: str
+) -> None:
+    lost.docker.migrations(**versions)
+
+    result = lost(command)
+    again = lost(command)
+
+    assert (result.code, result.out) == (2, "")
+    assert result.err.endswith(expected)
+    assert again.err.endswith(expected)  # what the first one applied does not count
+    assert {tuple(words) for words in starts(lost)} == {("--detach", "--no-deps", "clair-database")}
+    assert not (lost.folder / "state/applied/indexer").exists()
+
+
+@pytest.mark.parametrize("first", ["traefik", "database"])
+def test_starting_a_part_first_does_not_hide_data_of_another_release(lost: Clair, first: str) -> None:
+    lost.docker.migrations(**{**FITTING, "matcher": 17})
+
+    assert lost(first).code == 0
+    result = lost("up")
+
+    assert result.code == 2
+    assert result.err.endswith(NEWER)
+
+
+def test_the_release_that_ran_is_named_by_its_containers(lost: Clair) -> None:
+    lost.docker.migrations(**{**FITTING, "matcher": 17})
+    lost.docker.on(r"^inspect --format \{\{.Config.Image", "quay.io/projectquay/clair:5.0.1\n" * 3)
+
+    result = lost("up")
+
+    assert result.err.endswith(
+        "release not applied, Clair 4.9.0: the data is of 5.0.1, at migration matcher 17, not 16, and migrations only go "
+        "up\nHINT: copier update --trust --defaults --data clair_version=5.0.1\n"
+    )
+
+
+@pytest.mark.parametrize("versions", [FITTING, {"indexer": 0, "matcher": 0, "notifier": 0}], ids=["same", "empty"])
+def test_data_that_fits_is_started_and_the_release_counts_as_applied(lost: Clair, versions: dict[str, int]) -> None:
+    lost.docker.migrations(**versions)
+
+    result = lost("up")
+
+    assert result.code == 0, result.err
+    assert (lost.folder / "state/applied/deployment.json").exists()
+    assert starts(lost)[-1][-3:] == ["indexer", "matcher", "notifier"]
+
+
+def test_databases_that_cannot_be_read_are_not_taken_for_empty(lost: Clair) -> None:
+    lost.docker.on(r"bash -s$", stderr="psql: error: no such database\n", code=2)
+
+    result = lost("up")
+
+    assert result.code == 3
+    assert "database unreadable, indexer: psql: error: no such database\n" in result.err
+    assert not (lost.folder / "state/applied/deployment.json").exists()
+
+
 def test_images_that_are_missing_are_pulled_for_the_architecture_before_anything_starts(started: Clair) -> None:
     started.docker.on(r"^image inspect", code=1)
 
@@ -503,7 +593,7 @@ class TestExternalDatabase:
     def answers(clair: Clair, rows: dict[str, tuple[int, str]]) -> None:
         """Make the tool container answer."""
         lines = [f"{role}\t{code}\t{text}\n" for role, (code, text) in rows.items()]
-        clair.docker.on(r"run --rm .*database-client", "".join(lines))
+        clair.docker.on(r"run --rm .*database-client", "".join(lines), script="uuid-ossp")
 
     def test_database_checks_and_starts_nothing(self, external: Clair) -> None:
         result = external("database")
@@ -520,6 +610,15 @@ class TestExternalDatabase:
             ["--detach", "--no-deps", "receiver", "traefik"],
             ["--detach", "--no-deps", "--remove-orphans", "indexer", "matcher", "notifier"],
         ]
+
+    def test_data_of_another_release_is_found_before_anything_starts(self, external: Clair) -> None:
+        external.docker.migrations(**{**FITTING, "matcher": 17})
+
+        result = external("up")
+
+        assert (result.code, result.err) == (2, NEWER)
+        assert starts(external) == []
+        assert not (external.folder / "state/applied/deployment.json").exists()
 
     def test_no_password_is_in_the_script_or_the_arguments(self, external: Clair) -> None:
         external("database")

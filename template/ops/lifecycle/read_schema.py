@@ -13,10 +13,10 @@ from ..checks.check_external import CONNECT_SECONDS
 from ..errors import NO, UNDECIDED, Problem
 from ..host import engine
 from ..host.watch_start import containers
-from ..lifecycle.start_database import SERVICE, psql_reason
 from ..settings import Deployment
 from ..state.build_parts import CLAIR_SERVICES
 from ..state.role_passwords import SUPERUSER
+from .start_database import SERVICE, psql_reason
 
 TIMEOUT_SECONDS = 120.0
 # Where each service keeps the numbers of its migrations (claircore datastore/postgres/migrations, clair notifier/migrations).

@@ -2,7 +2,7 @@
 
 Needs the deployment's name as confirmation. Finds everything by Compose's labels, so that it also works when half is gone or
 the Compose file cannot be read. Never touches `backups/` and `reports/`. Exit codes: 0 gone; 1 something is left; 2 no or a
-wrong confirmation; 3 Docker does not answer. Environment: CONFIRM.
+wrong confirmation, or the applied state is of another name; 3 Docker does not answer. Environment: CONFIRM.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..host.read_arguments import Parser
 from ..host.remove_scratch import SCRATCH
 from ..host.state_lock import hold_lock
 from ..settings import Deployment, load_deployment
+from ..state.refuse_change import applied_facts, renamed_problem
 
 # Kind: how to list (identity, tab, name), how to delete. In the order of deletion: a volume in use cannot go.
 _KINDS = {
@@ -88,6 +89,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--confirm", default=os.environ.get("CONFIRM", ""), metavar="NAME", help="its name [CONFIRM]")
     options = parser.parse_args(argv)
     deployment = load_deployment(applied=False)
+    # Its secrets and state would go, and containers and volumes of the applied name stay.
+    problem = renamed_problem(deployment, applied_facts(deployment) or {})
+    if problem:
+        raise problem
     things = found(deployment)
     lines = listing(deployment, things)
     for line in lines:

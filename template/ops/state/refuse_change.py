@@ -1,4 +1,4 @@
-"""Refuses a start that would change the Clair release or the PostgreSQL major under existing data.
+"""Refuses a start that would change the Clair release or the PostgreSQL major under existing data, or leave the data behind.
 
 Reads `state/applied/deployment.json` and, where that does not decide, the data folders themselves. Writes only where `state/`
 was lost: which volume holds the data.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..errors import USAGE, Problem
@@ -29,6 +30,9 @@ def refuse_change(deployment: Deployment) -> None:
     applied = applied_facts(deployment)
     if applied is None:
         return
+    problem = renamed_problem(deployment, applied) or other_mode_problem(deployment, applied)
+    if problem:
+        raise problem
     before, after = applied.get("database", {}), deployment.facts["database"]
     if before.get("mode") == after["mode"] == "bundled" and before.get("version") != after["version"]:
         volume = data_volume(deployment)
@@ -42,6 +46,33 @@ def refuse_change(deployment: Deployment) -> None:
             "./clair upgrade",
             USAGE,
         )
+
+
+def renamed_problem(deployment: Deployment, applied: Mapping[str, Any]) -> Optional[Problem]:
+    """Return the Problem (2) if the applied state is of another deployment_name, whose containers nobody would find again."""
+    name = str(applied.get("deployment_name", deployment.name))
+    if name == deployment.name:
+        return None
+    return Problem(
+        f"deployment not renamed, {name} to {deployment.name}: state/ is what the containers of {name} run on; another name "
+        "is another deployment, in a folder of its own",
+        f"copier update --trust --defaults --data deployment_name={shlex.quote(name)}",
+        USAGE,
+    )
+
+
+def other_mode_problem(deployment: Deployment, applied: Mapping[str, Any]) -> Optional[Problem]:
+    """Return the Problem (2) if database_mode has changed where there is data, which would stay behind."""
+    mode = deployment.facts["database"]["mode"]
+    before = applied.get("database", {}).get("mode", mode)
+    if before != mode and (before != "bundled" or data_volume(deployment)):
+        return Problem(
+            f"database_mode not changed, {before} to {mode}: the data stays in the {before} database, and moves only as a "
+            "backup that is restored in a new folder",
+            f"./clair backup; copier update --trust --defaults --data database_mode={before}",
+            USAGE,
+        )
+    return None
 
 
 def older_release_problem(deployment: Deployment, applied: Dict[str, Any]) -> Optional[Problem]:

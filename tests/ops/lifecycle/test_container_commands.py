@@ -385,12 +385,6 @@ class TestDestroy:
         assert result.code == 3
         assert (running.folder / "secrets/psk").exists()
 
-
-def test_a_name_in_a_status_line_that_is_no_row_is_ignored(clair: Clair) -> None:
-    clair.docker.on(CONTAINERS, "WARNING: something\n")
-
-    assert clair("ps").code == 1
-
     def test_what_a_killed_restore_test_left_goes_too(self, running: Clair) -> None:
         running.docker.on(r"^ps --all .*label=clair\.scratch=clair", "s1\tclair-scratch-restore-test\n")
 
@@ -412,3 +406,20 @@ def test_down_removes_what_a_killed_notify_test_left_in_its_networks(clair: Clai
         for text in ("rm --force --volumes s1", "network rm n9", " down ")
     )
     assert removed < gone < down
+
+    def test_the_state_of_another_name_is_not_deleted(self, running: Clair) -> None:
+        running.write(
+            "state/applied/deployment.json", json.dumps({**running.deployment.facts, "deployment_name": "one"})
+        )
+
+        result = running("destroy", "--confirm", "clair")
+
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith("deployment not renamed, one to clair: ")
+        assert (running.folder / "secrets/psk").exists()
+
+
+def test_a_name_in_a_status_line_that_is_no_row_is_ignored(clair: Clair) -> None:
+    clair.docker.on(CONTAINERS, "WARNING: something\n")
+
+    assert clair("ps").code == 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from ops.settings import load_deployment
@@ -295,6 +297,52 @@ def test_another_release_without_data_is_applied(started: Clair) -> None:
     assert started("up").code == 0
 
     assert load_deployment(started.folder).release == "4.8.0"
+
+
+@pytest.mark.parametrize("command", ["up", "services", "traefik", "database"])
+def test_another_name_is_another_deployment(started: Clair, command: str) -> None:
+    assert started("up").code == 0
+    started.change_facts(deployment_name="clair-two")
+    before, count = (started.folder / "state/applied/deployment.json").read_bytes(), len(starts(started))
+
+    result = started(command)
+
+    expected = (
+        "deployment not renamed, clair to clair-two: state/ is what the containers of clair run on; another name is another "
+        "deployment, in a folder of its own\nHINT: copier update --trust --defaults --data deployment_name=clair\n"
+    )
+    assert (result.code, result.out, result.err) == (2, "", expected)
+    assert (started.folder / "state/applied/deployment.json").read_bytes() == before
+    assert len(starts(started)) == count
+
+
+def test_a_clone_under_another_name_starts_beside_the_first(started: Clair, tmp_path: Path) -> None:
+    assert started("up").code == 0
+    # What git ignores is not in a clone.
+    clone = shutil.copytree(started.folder, tmp_path / "two")
+    for name in ("state", "secrets"):
+        shutil.rmtree(clone / name)
+    second = Clair(clone, started.docker)
+    second.change_facts(deployment_name="clair-two")
+
+    assert second("up").code == 0
+
+
+@pytest.mark.parametrize("command", ["up", "services", "database"])
+def test_the_data_does_not_stay_behind_in_the_bundled_database(started: Clair, command: str) -> None:
+    assert started("up").code == 0
+    database = started.deployment.facts["database"]
+    started.change_facts(database={**database, "mode": "external", "host": "db", "port": 5432})
+    started.docker.on(r"^volume ls", "clair_database\n")
+
+    result = started(command)
+
+    expected = (
+        "database_mode not changed, bundled to external: the data stays in the bundled database, and moves only as a backup "
+        "that is restored in a new folder\n"
+        "HINT: ./clair backup; copier update --trust --defaults --data database_mode=bundled\n"
+    )
+    assert (result.code, result.out, result.err) == (2, "", expected)
 
 
 @pytest.mark.parametrize("command", ["up", "services", "database"])
@@ -619,6 +667,18 @@ class TestExternalDatabase:
         assert (result.code, result.err) == (2, NEWER)
         assert starts(external) == []
         assert not (external.folder / "state/applied/deployment.json").exists()
+
+    def test_its_data_does_not_stay_behind_there(self, external: Clair) -> None:
+        assert external("up").code == 0
+        external.change_facts(database={**external.deployment.facts["database"], "mode": "bundled"})
+
+        result = external("up")
+
+        assert result.code == 2
+        assert result.err.startswith("database_mode not changed, external to bundled: the data stays in the external")
+        assert result.err.endswith(
+            "HINT: ./clair backup; copier update --trust --defaults --data database_mode=external\n"
+        )
 
     def test_no_password_is_in_the_script_or_the_arguments(self, external: Clair) -> None:
         external("database")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Sequence, Tuple
 
-from ..checks.check_deployment import require
+from ..checks.check_deployment import require, require_merged
 from ..errors import USAGE, Problem
 from ..host.show_progress import Progress
 from ..settings import Deployment
@@ -47,8 +47,10 @@ def prepare(
 
     Where there is data of an unknown release, only the database (or the edge) is made ready, and no release counts as applied.
     Raises Problem: a change is unfinished, another release holds the data, a secret cannot be used, or an external database
-    must learn a password, whose SQL is then printed (2); a check failed (1); an image cannot be had (3).
+    must learn a password, whose SQL is then printed (2); an update left conflicts, or a check failed (1); an image cannot be had (3).
     """
+    # First: nothing else that is said about such files helps.
+    require_merged(deployment)
     refuse_unfinished(deployment)
     refuse_change(deployment)
     created, _ = create_missing(deployment)

@@ -7,22 +7,40 @@ have happened. A finished change moves to `state/last-change.json`: what `rollba
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from ..errors import USAGE, Problem
 from ..host.write_files import make_folder, sync_folder, write_file
 from ..settings import Deployment
 
-# Operation: the commands that go on with it or bring it back.
+# Operation: the command that goes on with it or brings it back.
 _WAYS_OUT = {
-    "upgrade": ("./clair upgrade", "./clair rollback"),
-    "rollback": ("./clair rollback",),
-    "database-upgrade": ("./clair database-upgrade", "./clair rollback"),
-    "restore": ("./clair restore",),
+    "upgrade": "./clair upgrade",
+    "rollback": "./clair rollback",
+    "database-upgrade": "./clair database-upgrade",
+    "restore": "./clair restore",
+}
+_WAYS_BACK = {"upgrade": "./clair rollback", "database-upgrade": "./clair rollback"}
+# Operation: the steps that a journal may stand at, and the facts that every one of them has (change/ does the work).
+_DONE = "done"
+_UNTOUCHED = ("freeze", "backup", "keep")
+_ROLLS = [f"roll-{name}" for name in ("clair-database", "indexer", "matcher", "notifier", "receiver", "traefik")]
+STEPS: Dict[str, Tuple[str, ...]] = {
+    "upgrade": (*_UNTOUCHED, "apply", "admin-pre", *_ROLLS, "admin-post", "verify", "thaw"),
+    "rollback": ("close", "load", "stop", "swap", "start", "check", "open", "return"),
+    "database-upgrade": (*_UNTOUCHED, "apply", "load", "start", "verify", "thaw"),
+    "restore": ("freeze", "load", "swap", "start", "thaw"),
+}
+_FACTS = {
+    "upgrade": ("from", "to"),
+    "rollback": ("from", "to"),
+    "database-upgrade": ("from", "to", "old_volume", "new_volume"),
+    "restore": ("backup", "databases", "clair"),
 }
 
 
@@ -64,8 +82,12 @@ def unfinished_change(deployment: Deployment) -> Optional[Change]:
 
 
 def last_change(deployment: Deployment) -> Optional[Change]:
-    """Return the last finished change, or None; raises Problem (2) as `unfinished_change` does."""
-    return _read(last_change_path(deployment), deployment)
+    """Return the last finished change, or None; one that cannot be read counts as none, with a warning on stderr."""
+    try:
+        return _read(last_change_path(deployment), deployment)
+    except Problem as problem:
+        print(f"warning: {problem.sentence}; there is no way back from that change", file=sys.stderr)
+        return None
 
 
 def begin_change(deployment: Deployment, operation: str, step: str, **facts: Any) -> Change:
@@ -93,7 +115,7 @@ def turn_back(deployment: Deployment, change: Change, step: str, **facts: Any) -
 
 def finish_change(deployment: Deployment, change: Change) -> None:
     """Write that a change is done; it becomes the last change."""
-    _write(last_change_path(deployment), deployment, replace(change, step="done"))
+    _write(last_change_path(deployment), deployment, replace(change, step=_DONE))
     drop_change(deployment)
 
 
@@ -118,30 +140,60 @@ def refuse_unfinished(deployment: Deployment, *operations: str) -> None:
     """
     change = unfinished_change(deployment)
     if change is not None and change.operation not in operations:
-        raise Problem(
-            f"change not finished, {change.operation} of {change.started_at}: it stands at step {change.step}",
-            " or ".join(_WAYS_OUT[change.operation]),
-            USAGE,
-        )
+        raise _unfinished(change)
+
+
+def unfinished_problem(deployment: Deployment) -> Optional[Problem]:
+    """Return the Problem (2) of an unfinished change, or of a journal that cannot be read, or None; raises nothing."""
+    try:
+        refuse_unfinished(deployment)
+    except Problem as problem:
+        return problem
+    return None
+
+
+def _unfinished(change: Change) -> Problem:
+    back = _WAYS_BACK.get(change.operation)
+    return Problem(
+        f"change not finished, {change.operation} of {change.started_at}: it stands at step {change.step}"
+        + (f"; {back} goes back" if back else ""),
+        _WAYS_OUT[change.operation],
+        USAGE,
+    )
 
 
 def _read(path: Path, deployment: Deployment) -> Optional[Change]:
+    where = path.relative_to(deployment.root).as_posix()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         change = Change(**{name: content[name] for name in ("operation", "id", "started_at", "step", "facts")})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Problem(
-            f"journal unreadable, {path.relative_to(deployment.root)}: {error}", f"ls -l {path.name}", USAGE
-        ) from error
-    if change.operation not in _WAYS_OUT:
-        raise Problem(
-            f"journal unreadable, {path.relative_to(deployment.root)}: operation {change.operation!r}",
-            "git log -3",
-            USAGE,
-        )
+    except OSError as error:
+        raise Problem(f"journal unreadable, {where}: {error.strerror}", f"ls -l {where}", USAGE) from error
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise Problem(f"journal unreadable, {where}: {reason}", f"cat {where}", USAGE) from error
+    reason = _damage(change, path == last_change_path(deployment))
+    if reason:
+        raise Problem(f"journal unreadable, {where}: {reason}", f"cat {where}", USAGE)
     return change
+
+
+def _damage(change: Change, is_finished: bool) -> str:
+    """Return what no command has written into a journal like this, or an empty text."""
+    for name in ("operation", "id", "started_at", "step"):
+        if not isinstance(getattr(change, name), str):
+            return f"{name} {getattr(change, name)!r}"
+    if change.operation not in _WAYS_OUT:
+        return f"operation {change.operation!r}"
+    steps = (_DONE,) if is_finished else STEPS[change.operation]
+    if change.step not in steps:
+        return f"step {change.step!r} of {change.operation}"
+    if not isinstance(change.facts, dict):
+        return f"facts {change.facts!r}"
+    absent = [name for name in _FACTS[change.operation] if name not in change.facts]
+    return f"no {absent[0]!r} in its facts" if absent else ""
 
 
 def _write(path: Path, deployment: Deployment, change: Change) -> None:

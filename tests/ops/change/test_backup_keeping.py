@@ -118,7 +118,9 @@ def test_the_backup_that_a_way_back_needs_stays(tmp_path: Path, finished: bool) 
     held = make(tmp_path / "backups", DAYS[0])
     for day in DAYS[1:]:
         make(tmp_path / "backups", day)
-    change = begin_change(deployment, "upgrade", "backup", backup=f"backups/{held.name}")
+    change = begin_change(
+        deployment, "upgrade", "backup", backup=f"backups/{held.name}", **{"from": "4.8.0", "to": "4.9.0"}
+    )
     if finished:
         finish_change(deployment, change)
 

@@ -100,8 +100,8 @@ def test_starting_commands_refuse_an_unfinished_change(older: Clair, command: st
     result = older(command, ALLOW_SMALL="1")
 
     assert result.code == 2
-    assert result.err.splitlines()[-1] == "HINT: ./clair upgrade or ./clair rollback"
-    assert "it stands at step roll-indexer" in result.err
+    assert result.err.splitlines()[-1] == "HINT: ./clair upgrade"
+    assert "it stands at step roll-indexer; ./clair rollback goes back\n" in result.err
 
 
 def test_an_upgrade_to_another_release_than_the_one_begun_is_refused(older: Clair) -> None:

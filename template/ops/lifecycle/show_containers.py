@@ -138,8 +138,11 @@ def main_restart(argv: List[str]) -> int:
     names = [known_service(deployment, options.service)] if options.service else list(deployment.facts["services"])
     progress = Progress()
     with hold_lock(deployment, "restart"):
-        if not any(one.service in names for one in containers(deployment)):
-            raise Problem(f"nothing to restart, {', '.join(names)}: no container", "make up")
+        there = {one.service for one in containers(deployment)}
+        missing = [name for name in names if name not in there]
+        if missing:
+            # Compose passes over these, and to wait for them would be in vain.
+            raise Problem(f"nothing restarted, not running: {', '.join(missing)}", "./clair up")
         engine.compose(deployment, ["restart", *names], timeout_seconds=options.timeout)
         wait_healthy(deployment, names, options.timeout, progress)
     progress.line(f"restarted: {', '.join(names)} ({progress.seconds:.1f} s)")

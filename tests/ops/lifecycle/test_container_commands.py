@@ -162,7 +162,16 @@ class TestRestart:
 
         result = clair("restart", "indexer")
 
-        assert (result.code, result.err) == (2, "nothing to restart, indexer: no container\nHINT: make up\n")
+        assert (result.code, result.err) == (2, "nothing restarted, not running: indexer\nHINT: ./clair up\n")
+
+    def test_services_without_a_container_are_named_at_once(self, clair: Clair) -> None:
+        clair.docker.healthy("clair-database", "traefik")
+
+        result = clair("restart")
+
+        expected = "nothing restarted, not running: indexer, matcher, notifier, receiver\nHINT: ./clair up\n"
+        assert (result.code, result.err) == (2, expected)
+        assert clair.docker.calls("restart") == []
 
     def test_a_service_that_does_not_come_back_is_named(self, clair: Clair) -> None:
         clair.docker.containers(("indexer", "running", "Up 9 seconds (unhealthy)"))

@@ -14,8 +14,9 @@ from typing import Collection, List
 from ..errors import NO, Problem
 from ..host.read_arguments import Parser
 from ..settings import Deployment, load_deployment
+from ..state.track_change import unfinished_problem
 from . import check_files, check_host
-from .findings import Finding, failures, show
+from .findings import Finding, failures, from_problem, show
 
 
 def all_findings(
@@ -68,8 +69,11 @@ def main(argv: List[str]) -> int:
     parser.add_switch("--allow-small", "ALLOW_SMALL", "only warn if this host is smaller than deployment_size asks for")
     options = parser.parse_args(argv)
     deployment = load_deployment(applied=False)
-    findings = all_findings(deployment, options.offline, options.allow_small)
-    names = [name for name, _ in check_files.CHECKS] + (
+    # Not one of `require`'s: the command that goes on with a change asks that too.
+    unfinished = unfinished_problem(deployment)
+    findings = [from_problem(unfinished)] if unfinished else []
+    findings += all_findings(deployment, options.offline, options.allow_small)
+    names = ["change", *(name for name, _ in check_files.CHECKS)] + (
         [] if options.offline else [name for name, _ in check_host.CHECKS]
     )
     stopping = failures(findings)

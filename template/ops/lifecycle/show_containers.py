@@ -23,6 +23,7 @@ from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
 from ..host.watch_start import Container, containers, wait_healthy
 from ..settings import Deployment, load_deployment
+from ..state.track_change import unfinished_problem
 
 LINES = 200
 
@@ -58,6 +59,9 @@ def main_ps(argv: List[str]) -> int:
     parser.add_switch("--json", "JSON", "one JSON list on stdout")
     options = parser.parse_args(argv)
     deployment = load_deployment()
+    unfinished = unfinished_problem(deployment)
+    if unfinished:
+        print(f"warning: {unfinished.sentence}\nHINT: {unfinished.hint}", file=sys.stderr)
     rows = containers(deployment)
     if options.json:
         print(json.dumps([{**vars(one), "health": one.health} for one in rows], indent=1))

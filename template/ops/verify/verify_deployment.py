@@ -1,6 +1,6 @@
 """The command `verify`: is this deployment working, end to end.
 
-Asks docker for the containers, each service for /readyz, every service through the edge, the matcher's database for the
+Reads the journal of a change, asks docker for the containers, each service for /readyz, every service through the edge, the matcher's database for the
 feeds; writes nothing. Exit codes: 0 all is well (warnings included); 1 something does not work; 2 wrong use or
 configuration; 3 nothing is broken, but something could not be told (a feed that is not loaded yet included).
 Environment overrides: TIMEOUT (seconds, 60), JSON=1.
@@ -25,6 +25,7 @@ from ..host.watch_start import Container, containers, works
 from ..host.write_output import write_output
 from ..network.open_connection import Deadline
 from ..settings import Deployment, load_deployment
+from ..state.track_change import unfinished_problem
 from .verify_edge import FAILED, OK, PROBES, UNKNOWN, WARNING, Check, edge_checks
 from .verify_feeds import feed_checks
 
@@ -42,6 +43,14 @@ def guarded(name: str, call: Callable[[], list[Check]]) -> list[Check]:
         return call()
     except Problem as problem:
         return [Check(name, UNKNOWN if problem.code == UNDECIDED else FAILED, problem.sentence, problem.hint)]
+
+
+def change_checks(deployment: Deployment) -> list[Check]:
+    """Return a failed check if a change is not finished: until it is, the edge is closed, and other faults are its."""
+    problem = unfinished_problem(deployment)
+    if problem is None:
+        return []
+    return [Check("no unfinished change", FAILED, problem.sentence, problem.hint)]
 
 
 def container_checks(deployment: Deployment, found: Sequence[Container]) -> list[Check]:
@@ -100,7 +109,8 @@ def all_checks(deployment: Deployment, deadline: Deadline) -> list[Check]:
     """Run every check, many at a time, and return them in the order of the way an image takes."""
     services = [service for service in PROBES if service in deployment.facts["services"]]
     found: list[Container] = []
-    checks = guarded("docker", lambda: found.extend(containers(deployment)) or container_checks(deployment, found))  # type: ignore[func-returns-value]
+    checks = change_checks(deployment)
+    checks += guarded("docker", lambda: found.extend(containers(deployment)) or container_checks(deployment, found))  # type: ignore[func-returns-value]
     groups: list[Callable[[], list[Check]]] = [
         lambda container=container: guarded(f"{container.name} ready", lambda: [readiness(container)])  # type: ignore[misc]
         for container in sorted(found, key=lambda container: container.name)

@@ -16,6 +16,7 @@ import pytest
 from ops.checks.check_certificates import name_matches, tls_findings
 from ops.checks.check_files import conflict_line, psk_problem
 from ops.checks.check_host import GIB, Held, bind_problem, parse_ports, size_findings
+from ops.state.track_change import begin_change
 
 from tests.ops.lifecycle.conftest import Clair
 from tests.ops.lifecycle.fake_docker import PORTS
@@ -43,7 +44,7 @@ def findings(clair: Clair, *flags: str) -> list[tuple[str, str]]:
 def test_a_fresh_project_passes(ready: Clair) -> None:
     result = ready("check")
 
-    names = "update, configs, secrets, certificates, database, receiver, docker, compose, ports, images"
+    names = "change, update, configs, secrets, certificates, database, receiver, docker, compose, ports, images"
     assert (result.code, result.out, result.err) == (0, f"check passed: {names}\n", "")
 
 
@@ -52,9 +53,20 @@ def test_offline_asks_no_docker(ready: Clair) -> None:
 
     assert (result.code, result.out) == (
         0,
-        "check passed: update, configs, secrets, certificates, database, receiver\n",
+        "check passed: change, update, configs, secrets, certificates, database, receiver\n",
     )
     assert ready.docker.calls() == []
+
+
+def test_an_unfinished_change_is_named_first(ready: Clair) -> None:
+    change = begin_change(ready.deployment, "restore", "swap", backup="backups/x", databases=["indexer"], clair=True)
+    ready.docker.info(NCPU=1)
+
+    found = findings(ready)
+
+    sentence = f"change not finished, restore of {change.started_at}: it stands at step swap"
+    assert found[0] == (sentence, "./clair restore")
+    assert len(found) == 2
 
 
 def test_all_findings_are_printed_with_their_hints(ready: Clair) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from ops.state.create_secrets import create_missing
 from ops.state.show_diff import file_difference, mask
+from ops.state.track_change import begin_change
 
 from tests.ops.lifecycle.conftest import EVERYTHING, Clair
 from tests.ops.lifecycle.fake_docker import CONTAINERS
@@ -136,6 +137,33 @@ class TestLogs:
         clair("logs", FOLLOW=value)
 
         assert clair.docker.calls("compose --project") == []
+
+
+class TestUnfinishedChange:
+    """A change that was cut short is said by `ps`, whatever it finds."""
+
+    def test_ps_names_it_first_and_ends_as_it_would(self, clair: Clair) -> None:
+        clair.docker.healthy(*EVERYTHING)
+        change = begin_change(clair.deployment, "upgrade", "roll-indexer", **{"from": "4.8.0", "to": "4.9.0"})
+
+        result = clair("ps")
+
+        assert (result.code, result.err) == (
+            0,
+            f"warning: change not finished, upgrade of {change.started_at}: it stands at step roll-indexer; "
+            "./clair rollback goes back\nHINT: ./clair upgrade\n",
+        )
+
+    def test_ps_works_with_a_journal_that_cannot_be_read(self, clair: Clair) -> None:
+        clair.docker.healthy(*EVERYTHING[1:])
+        clair.write("state/journal.json", "{")
+
+        result = clair("ps", "--json")
+
+        assert result.code == 1
+        assert result.err.startswith("warning: journal unreadable, state/journal.json: ")
+        assert result.err.endswith("HINT: cat state/journal.json\nnot healthy: clair-database\n")
+        assert len(json.loads(result.out)) == 5
 
 
 class TestRestart:

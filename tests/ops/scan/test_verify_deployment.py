@@ -12,6 +12,7 @@ from ops import settings
 from ops.errors import UNDECIDED, USAGE, Problem
 from ops.feeds.match_updaters import Ledger, LedgerRow
 from ops.host.watch_start import Container
+from ops.state.track_change import begin_change
 from ops.verify import verify_deployment
 from ops.verify.verify_edge import Check
 from ops.verify.verify_feeds import feed_checks
@@ -154,6 +155,18 @@ def test_what_does_not_work_is_exit_code_1_and_named(
     assert outcome.code == 1
     assert (check_of(outcome, name)["result"], check_of(outcome, name)["detail"]) == ("failed", detail)
     assert outcome.err.startswith("deployment not working, clair: ")
+
+
+def test_an_unfinished_change_is_named_before_what_follows_from_it(verify: Run, world: World, deployment: Path) -> None:
+    change = begin_change(settings.load_deployment(deployment), "upgrade", "verify", **{"from": "4.8.0", "to": "4.9.0"})
+    world.ready = "503"
+
+    outcome = verify()
+
+    told = f"change not finished, upgrade of {change.started_at}: it stands at step verify; ./clair rollback goes back"
+    assert outcome.code == 1
+    assert outcome.out.splitlines()[1].split("  ")[0] == "no unfinished change"
+    assert outcome.err.endswith(f": no unfinished change: {told} (and 3 more)\nHINT: ./clair upgrade\n")
 
 
 def test_a_container_that_is_not_healthy_is_named_with_its_log(verify: Run, world: World) -> None:

@@ -14,7 +14,6 @@ from ..backup.backup_database import make_backup
 from ..checks.check_external import check_external
 from ..host.show_progress import Progress
 from ..host.watch_start import start
-from ..lifecycle.read_schema import run_statement
 from ..lifecycle.start_database import SERVICE, start_database
 from ..lifecycle.start_services import own_services
 from ..settings import Deployment, load_deployment

@@ -1,6 +1,7 @@
 """Shows and stops what runs: `ps`, `logs`, `restart`, `down`, all on the applied state.
 
-`logs` prints the last 200 lines and ends, unless --follow. `restart` waits until healthy. `down` removes containers and
+`logs` prints the last 200 lines and ends, unless --follow. `restart` waits until healthy, and starts what has no container:
+so the applied release comes back after `down` also where another one is rendered by now. `down` removes containers and
 networks of all profiles and never a volume. Exit codes: 0 done; 1 `ps`: something is not healthy; 2 wrong use; 3 no answer.
 Environment: SERVICE (logs, restart), FOLLOW=1 (logs), JSON=1 (ps), TIMEOUT in seconds (600, restart).
 """
@@ -21,8 +22,9 @@ from ..host.read_arguments import Parser
 from ..host.remove_scratch import remove_scratch
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
-from ..host.watch_start import Container, containers, wait_healthy
+from ..host.watch_start import Container, containers, start, wait_healthy
 from ..settings import Deployment, load_deployment
+from ..state.refuse_change import applied_facts
 from ..state.track_change import unfinished_problem
 
 LINES = 200
@@ -144,10 +146,13 @@ def main_restart(argv: List[str]) -> int:
     with hold_lock(deployment, "restart"):
         there = {one.service for one in containers(deployment)}
         missing = [name for name in names if name not in there]
-        if missing:
-            # Compose passes over these, and to wait for them would be in vain.
+        if missing and applied_facts(deployment) is None:
             raise Problem(f"nothing restarted, not running: {', '.join(missing)}", "./clair up")
-        engine.compose(deployment, ["restart", *names], timeout_seconds=options.timeout)
+        present = [name for name in names if name in there]
+        if present:
+            engine.compose(deployment, ["restart", *present], timeout_seconds=options.timeout)
+        # Compose's own restart passes over these.
+        start(deployment, missing, ["--no-recreate"], options.timeout, progress, wait_for=[])
         wait_healthy(deployment, names, options.timeout, progress)
     progress.line(f"restarted: {', '.join(names)} ({progress.seconds:.1f} s)")
     return 0

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 from ops.backup.read_backup import Backup, read_manifest
 from ops.change import restore_database, restore_steps, run_admin
-from ops.change.read_schema import Schema
 from ops.change.restore_database import announcement, restore
 from ops.change.restore_steps import Restore, steps_for
 from ops.errors import Problem
 from ops.host.show_progress import Progress
+from ops.lifecycle.read_schema import Schema
 from ops.settings import Deployment
 from ops.state.track_change import begin_change, unfinished_change
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from ops.state.apply_state import apply_state
 from ops.state.create_secrets import create_missing
 from ops.state.show_diff import file_difference, mask
 from ops.state.track_change import begin_change
@@ -192,7 +193,7 @@ class TestRestart:
 
         assert (result.code, result.err) == (2, "nothing restarted, not running: indexer\nHINT: ./clair up\n")
 
-    def test_services_without_a_container_are_named_at_once(self, clair: Clair) -> None:
+    def test_where_nothing_was_ever_applied_they_are_named_at_once(self, clair: Clair) -> None:
         clair.docker.healthy("clair-database", "traefik")
 
         result = clair("restart")
@@ -200,6 +201,21 @@ class TestRestart:
         expected = "nothing restarted, not running: indexer, matcher, notifier, receiver\nHINT: ./clair up\n"
         assert (result.code, result.err) == (2, expected)
         assert clair.docker.calls("restart") == []
+
+    def test_what_has_no_container_is_started_as_it_was_applied(self, clair: Clair) -> None:
+        create_missing(clair.deployment)
+        apply_state(clair.deployment)
+        clair.docker.healthy("clair-database", "traefik")
+        clair.docker.healthy(*EVERYTHING, after="up --detach")
+
+        result = clair("restart")
+
+        assert result.code == 0
+        assert [call.line.split(" restart ")[1] for call in clair.docker.calls(" restart ")] == [
+            "clair-database traefik"
+        ]
+        (started,) = clair.docker.calls("up --detach")
+        assert started.line.endswith("up --detach --no-recreate indexer matcher notifier receiver")
 
     def test_a_service_that_does_not_come_back_is_named(self, clair: Clair) -> None:
         clair.docker.containers(("indexer", "running", "Up 9 seconds (unhealthy)"))

@@ -28,16 +28,6 @@ def test_a_name_is_told_once_also_by_another_command(tmp_path: Path) -> None:
     assert file.read_text(encoding="utf-8") == f"{DIGEST}\tdocker.io/library/debian:12\n"
 
 
-def test_a_name_that_is_the_newest_again_is_told_again(tmp_path: Path) -> None:
-    """The last line counts: production, staging, production of one digest."""
-    file = told(tmp_path)
-    for name in ("prod/app:1", "staging/app:1", "prod/app:1", "prod/app:1"):
-        ImageNames(Deployment({}, tmp_path)).tell(DIGEST, name)
-
-    names = [line.split("\t")[1] for line in file.read_text(encoding="utf-8").splitlines()]
-    assert names == ["prod/app:1", "staging/app:1", "prod/app:1"]
-
-
 def test_the_container_can_read_it_under_any_umask(tmp_path: Path) -> None:
     file, before = told(tmp_path), os.umask(0o077)
     try:

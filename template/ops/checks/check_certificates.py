@@ -29,7 +29,7 @@ def certificate_findings(deployment: Deployment) -> List[Finding]:
         findings.append(
             Finding(
                 f"edge not encrypted, {edge['address']}:{edge['port']}: tokens and reports cross the network in the clear",
-                "copier update --trust, with edge_tls files or acme",
+                "copier update --trust --defaults --data edge_tls=files",
                 warning=True,
             )
         )

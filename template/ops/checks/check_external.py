@@ -86,7 +86,7 @@ def check_external(deployment: Deployment, timeout_seconds: float) -> None:
     if findings:
         raise Problem(
             f"database check failed, {where}: {len(findings)} findings above",
-            "./clair database --print-sql prints what its administrator must run",
+            _PRINT_SQL,
             UNDECIDED if any(finding.unreachable for finding in findings) else NO,
         )
 

@@ -191,7 +191,9 @@ def database_findings(deployment: Deployment) -> List[Finding]:
         )
     if database.get("sslmode") in ("disable", "allow", "prefer") and not is_loopback(host):
         sentence = f"database not encrypted, {host}: database_sslmode is {database['sslmode']}"
-        findings.append(Finding(sentence, "copier update --trust, with database_sslmode verify-full", warning=True))
+        findings.append(
+            Finding(sentence, "copier update --trust --defaults --data database_sslmode=verify-full", warning=True)
+        )
     return findings
 
 

@@ -70,15 +70,15 @@ def size_findings(deployment: Deployment, info: Dict[str, Any], allow_small: boo
     memory_gib, cpus = int(info.get("MemTotal", 0)) / GIB, int(info.get("NCPU", 0))
     findings = []
     if memory_gib < float(size["memory_gib"]) * MEMORY_SHARE:
-        reason = f"{memory_gib:.1f} GiB, and size {size['name']} needs {size['memory_gib']} GiB"
+        reason = f"{memory_gib:.1f} GiB, and deployment_size {size['name']} needs {size['memory_gib']} GiB"
         findings.append(Finding(f"memory too small, this host: {reason}", _SMALL_HINT, allow_small))
     if cpus < int(size["cpus"]):
-        reason = f"{cpus}, and size {size['name']} needs {size['cpus']}"
+        reason = f"{cpus}, and deployment_size {size['name']} needs {size['cpus']}"
         findings.append(Finding(f"too few CPUs, this host: {reason}", _SMALL_HINT, allow_small))
     return findings
 
 
-_SMALL_HINT = "copier update --trust, with a smaller deployment_size; make up ALLOW_SMALL=1 starts it all the same"
+_SMALL_HINT = "ALLOW_SMALL=1 ./clair up"
 
 
 def _disk_findings(info: Dict[str, Any]) -> List[Finding]:
@@ -153,8 +153,8 @@ def port_findings(deployment: Deployment, allow_small: bool = False) -> List[Fin
             by = f" (by container {holders[0].container})" if holders else ""
             where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
             question = "edge_port" if port == int(edge["port"]) else "operations_port"
-            hint = f"ss -ltnp 'sport = :{port}'; or copier update --trust -d {question}=PORT"
-            findings.append(Finding(f"port not free, {where}: {reason}{by}", hint))
+            hint = f"ss -ltnp 'sport = :{port}'"
+            findings.append(Finding(f"port not free, {where} ({question}): {reason}{by}", hint))
     return findings
 
 

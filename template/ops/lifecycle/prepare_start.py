@@ -60,8 +60,9 @@ def prepare(
     if passwords and not deployment.bundled_database:
         print(administrator_sql(deployment), end="")
         raise Problem(
-            f"database not prepared, {deployment.facts['database']['host']}: it does not know the new {', '.join(passwords)}",
-            f"run the SQL above as its administrator, then make {command}",
+            f"database not prepared, {deployment.facts['database']['host']}: it does not know the new {', '.join(passwords)} before "
+            "its administrator has run the SQL above",
+            f"./clair {command}",
             USAGE,
         )
     require(deployment, allow_small, _SCOPES[command][2])

@@ -111,10 +111,10 @@ def refuse_other_major(deployment: Deployment) -> None:
     others = {major for major in majors.values() if major and major != wanted}
     if len(fitting) > 1:
         raise Problem(
-            f"database not started, PostgreSQL {wanted}: {' and '.join(fitting)} both hold its data",
+            f"database not started, PostgreSQL {wanted}: {' and '.join(fitting)} both hold its data, and the one that "
+            "was in use must be the only one",
             # Which one was in use only `state/` knew; a hint that deletes one could be the loss of all data.
-            "see which is newer, then remove the other: docker volume inspect --format '{{.CreatedAt}} {{.Name}}' "
-            + " ".join(fitting),
+            "docker volume inspect --format '{{.CreatedAt}} {{.Name}}' " + " ".join(fitting),
             USAGE,
         )
     if fitting and fitting[0] != default_volume(deployment):

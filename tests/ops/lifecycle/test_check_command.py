@@ -267,8 +267,8 @@ class TestDockerAndHost:
         ("changes", "sentence"),
         [
             ({"ServerVersion": "19.03.15"}, "docker too old, 19.03.15: 20.10 or newer is needed"),
-            ({"MemTotal": 6 * GIB}, "memory too small, this host: 6.0 GiB, and size small needs 8 GiB"),
-            ({"NCPU": 1}, "too few CPUs, this host: 1, and size small needs 2"),
+            ({"MemTotal": 6 * GIB}, "memory too small, this host: 6.0 GiB, and deployment_size small needs 8 GiB"),
+            ({"NCPU": 1}, "too few CPUs, this host: 1, and deployment_size small needs 2"),
             (
                 {"Architecture": "aarch64"},
                 "architecture wrong, this host: arm64, and architecture amd64 was answered",
@@ -366,15 +366,15 @@ class TestPorts:
             yield port
 
     def test_a_port_in_use_is_a_finding(self, ready: Clair, listener: int) -> None:
-        hint = f"ss -ltnp 'sport = :{listener}'; or copier update --trust -d edge_port=PORT"
-        assert findings(ready) == [(f"port not free, 127.0.0.1:{listener}: in use", hint)]
+        hint = f"ss -ltnp 'sport = :{listener}'"
+        assert findings(ready) == [(f"port not free, 127.0.0.1:{listener} (edge_port): in use", hint)]
 
     def test_the_container_that_holds_it_is_named(self, ready: Clair, listener: int) -> None:
         ready.docker.on(PORTS, f"other\tshop\t0.0.0.0:{listener}->80/tcp\n")
 
         (sentence, _), *_ = findings(ready)
 
-        assert sentence == f"port not free, 127.0.0.1:{listener}: in use (by container other)"
+        assert sentence == f"port not free, 127.0.0.1:{listener} (edge_port): in use (by container other)"
 
     def test_a_port_this_deployment_holds_is_free(self, ready: Clair, listener: int) -> None:
         ready.docker.on(PORTS, f"clair-traefik\tclair\t127.0.0.1:{listener}->6060/tcp\n")
@@ -385,7 +385,7 @@ class TestPorts:
         edge = ready.deployment.facts["edge"]
         ready.change_facts(edge={**edge, "address": "192.0.2.1", "tls": "files", "hostname": "x"})
 
-        assert f"port not free, 192.0.2.1:{edge['port']}: no address of this host" in [
+        assert f"port not free, 192.0.2.1:{edge['port']} (edge_port): no address of this host" in [
             text for text, _ in findings(ready)
         ]
 
@@ -501,7 +501,7 @@ class TestCertificates:
         assert result.code == 0
         assert result.err == (
             "warning: edge not encrypted, 10.0.0.1:6060: tokens and reports cross the network in the clear\n"
-            "HINT: copier update --trust, with edge_tls files or acme\n"
+            "HINT: copier update --trust --defaults --data edge_tls=files\n"
         )
 
     @pytest.mark.parametrize(

@@ -153,7 +153,9 @@ def main_restart(argv: List[str]) -> int:
             engine.compose(deployment, ["restart", *present], timeout_seconds=options.timeout)
         # Compose's own restart passes over these.
         start(deployment, missing, ["--no-recreate"], options.timeout, progress, wait_for=[])
-        wait_healthy(deployment, names, options.timeout, progress)
+        # None waits for a service of the operator's compose.override.yaml, as with `up`.
+        own = [name for name in names if name in deployment.facts["services"]]
+        wait_healthy(deployment, own, options.timeout, progress)
     progress.line(f"restarted: {', '.join(names)} ({progress.seconds:.1f} s)")
     return 0
 

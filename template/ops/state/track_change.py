@@ -34,7 +34,7 @@ STEPS: Dict[str, Tuple[str, ...]] = {
     "upgrade": (*_UNTOUCHED, "apply", "admin-pre", *_ROLLS, "admin-post", "verify", "thaw"),
     "rollback": ("close", "load", "stop", "swap", "start", "check", "open", "return"),
     "database-upgrade": (*_UNTOUCHED, "apply", "load", "start", "verify", "thaw"),
-    "restore": ("freeze", "load", "swap", "start", "thaw"),
+    "restore": ("freeze", "load", "swap", "admin-pre", "start", "admin-post", "thaw"),
 }
 _FACTS = {
     "upgrade": ("from", "to"),

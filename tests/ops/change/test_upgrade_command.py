@@ -157,7 +157,8 @@ def test_an_answer_that_comes_after_another_command_changed_it_is_refused(older:
 
 @pytest.mark.parametrize("command", ["upgrade", "database-upgrade"])
 def test_plan_of_an_unfinished_change_says_where_it_stands(older: Clair, command: str) -> None:
-    begin_change(older.deployment, command, "freeze", **{"from": "4.8.0", "to": "4.9.0"})
+    volumes = {"old_volume": "clair_database", "new_volume": "clair_database-18"}
+    begin_change(older.deployment, command, "freeze", **{"from": "4.8.0", "to": "4.9.0", **volumes})
 
     told, data = older(command, "--plan"), older(command, "--plan", "--json")
 

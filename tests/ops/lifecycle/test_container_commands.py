@@ -186,6 +186,13 @@ class TestRestart:
 
         assert clair.docker.calls("compose --project")[0].line.endswith("restart matcher")
 
+    def test_a_service_of_the_operators_override_is_restarted(self, clair: Clair) -> None:
+        clair.docker.healthy(*EVERYTHING, "mirror")
+
+        result = clair("restart", "mirror")
+
+        assert (result.code, re.sub(r"\d+\.\d", "N", result.err)) == (0, "restarted: mirror (N s)\n")
+
     def test_nothing_to_restart_is_said(self, clair: Clair) -> None:
         clair.docker.containers()
 

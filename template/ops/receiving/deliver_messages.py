@@ -17,7 +17,7 @@ from .form_message import form_email, form_slack, form_webhook
 from .open_store import Store
 from .plan_deliveries import image_name, select_findings
 from .read_settings import Target
-from .send_message import NotSent, post, remaining_recipients, send_email
+from .send_message import NotSent, post, send_email, served_recipients
 from .wait_longer import wait_seconds
 from .write_log import log, timestamp
 
@@ -86,7 +86,9 @@ class Deliverer:
         said = [dict(finding) for finding in findings]
         if target.type == "email":
             message = form_email(delivery, image, said, test, target)
-            recipients = remaining_recipients(target, row["remaining"])
+            served = served_recipients(target, row["remaining"])
+            # Compared with those of today: a recipient that was corrected is not among the served.
+            recipients = [one for one in target.recipients if not served.get(one)]
             if recipients:
                 send_email(target, message, recipients, self._context)
             return
@@ -96,15 +98,19 @@ class Deliverer:
     def _put_off(self, row: sqlite3.Row, failed: NotSent) -> None:
         tries = row["tries"] + 1
         state = "dead" if tries >= self._target.tries else "waiting"
-        self._mark(row["id"], state, tries, str(failed), failed.remaining)
+        served = None
+        if failed.got:
+            before = served_recipients(self._target, row["remaining"])
+            served = dict.fromkeys(self._target.recipients, False) | before | dict.fromkeys(failed.got, True)
+        self._mark(row["id"], state, tries, str(failed), served)
         level, what = ("error", "dead letter") if state == "dead" else ("warn", "message not delivered")
         log(level, what, target=self._target.name, delivery_id=row["id"], error=str(failed), tries=tries)
 
-    def _mark(self, identity: str, state: str, tries: int, error: str, remaining: list[str] | None = None) -> None:
+    def _mark(self, identity: str, state: str, tries: int, error: str, served: dict[str, bool] | None = None) -> None:
         """Write a result; the target has answered, so a database that is full for a while is waited for."""
         values = (state, tries, error, time.time() + wait_seconds(max(1, tries)),
                   timestamp() if state == "delivered" else None,
-                  json.dumps(remaining) if remaining is not None else None, identity)  # fmt: skip
+                  json.dumps(served) if served is not None else None, identity)  # fmt: skip
         while True:
             try:
                 with self._store.write(flushed=False) as connection:

@@ -15,6 +15,7 @@ import smtplib
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from email.message import EmailMessage
 from pathlib import Path
@@ -25,11 +26,11 @@ from .read_settings import Target
 
 
 class NotSent(Exception):
-    """One sentence why; `remaining` are the recipients that have not got it, if others have."""
+    """One sentence why; `got` are the recipients that have got it though others have not."""
 
-    def __init__(self, reason: str, remaining: list[str] | None = None) -> None:
+    def __init__(self, reason: str, got: Sequence[str] = ()) -> None:
         super().__init__(reason)
-        self.remaining = remaining
+        self.got = got
 
 
 def trust(ca_file: Path) -> ssl.SSLContext:
@@ -90,12 +91,21 @@ def send_email(target: Target, message: EmailMessage, recipients: list[str], con
     except (OSError, smtplib.SMTPException, ValueError) as error:
         raise NotSent(_reason(error)) from error
     if refused:
-        raise NotSent(f"{len(refused)} of {len(recipients)} recipients were refused", sorted(refused))
+        got = [one for one in recipients if one not in refused]
+        raise NotSent(f"{len(refused)} of {len(recipients)} recipients were refused", got)
 
 
-def remaining_recipients(target: Target, stored: str) -> list[str]:
-    """Return the recipients that have not got a message yet."""
-    return [one for one in json.loads(stored) if one in target.recipients] if stored else list(target.recipients)
+def served_recipients(target: Target, stored: str) -> dict[str, bool]:
+    """Return for each recipient that a message was sent to whether it has got it.
+
+    What an earlier receiver stored is the list of those that have not. If one of them is no recipient any more, it may have
+    been corrected, and nobody knows which of today's has never got the message: then all get it, some of them again.
+    """
+    known = json.loads(stored) if stored else {}
+    if isinstance(known, dict):
+        return known
+    corrected = not set(known) <= set(target.recipients)
+    return {one: not corrected and one not in known for one in target.recipients}
 
 
 def _connection(

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+from ops.receiving.read_settings import Target
+from ops.receiving.send_message import served_recipients
 
 from tests.ops.receiving.conftest import DIGEST, Notifier, Receiver, finding, wait_until
 
@@ -99,6 +101,44 @@ def test_recipients_that_were_refused_are_tried_again_and_no_others(
 
     assert [recipients for recipients, _ in box.got] == [["a@example.com"], ["b@example.com"]]
     assert len({message["Message-ID"] for _, message in box.got}) == 1
+
+
+def test_recipient_that_was_mistyped_gets_it_when_it_is_corrected(
+    idle: Receiver, notifier: Notifier, mailbox: tuple[Mailbox, int]
+) -> None:
+    box, port = mailbox
+    box.refuse = {"opps@example.com"}
+    mail_target(idle, port, recipients=["boss@example.com", "opps@example.com"])
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+    wait_until(lambda: idle.one(identity)["deliveries"] and idle.one(identity)["deliveries"][0]["tries"] >= 1)
+    idle.kill()
+    settings = idle.folder / "settings.toml"
+    settings.write_text(settings.read_text().replace("opps@", "ops@"))
+
+    idle.start()
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+
+    assert [recipients for recipients, _ in box.got] == [["boss@example.com"], ["ops@example.com"]]
+
+
+@pytest.mark.parametrize(
+    ("stored", "waiting"),
+    [
+        ("", ["boss@example.com", "ops@example.com"]),
+        ('["ops@example.com"]', ["ops@example.com"]),
+        ('["opps@example.com"]', ["boss@example.com", "ops@example.com"]),
+        ('{"boss@example.com": true, "opps@example.com": false}', ["ops@example.com"]),
+    ],
+    ids=["nothing", "a list of an earlier receiver", "such a list, corrected", "who has got it"],
+)
+def test_store_of_an_earlier_receiver_loses_nobody(stored: str, waiting: list[str]) -> None:
+    target = Target("mail", "email", recipients=("boss@example.com", "ops@example.com"))
+
+    served = served_recipients(target, stored)
+
+    assert [one for one in target.recipients if not served.get(one)] == waiting
 
 
 def test_a_server_that_is_busy_gets_the_same_message_again(

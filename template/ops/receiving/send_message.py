@@ -15,10 +15,11 @@ import smtplib
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -74,25 +75,104 @@ def post(target: Target, body: bytes, identity: str, context: ssl.SSLContext) ->
         raise NotSent(f"HTTP {answer.status} with an HTML page instead of the target's answer")
 
 
-def send_email(target: Target, message: EmailMessage, recipients: list[str], context: ssl.SSLContext) -> None:
+def send_email(target: Target, message: EmailMessage, recipients: Sequence[str], context: ssl.SSLContext) -> None:
     """Send an e-mail; raises NotSent unless every recipient was taken."""
-    refused: dict[str, tuple[int, bytes]] = {}
-    try:
-        with smtplib.SMTP(target.host, target.port, timeout=target.timeout) as server:
-            if target.starttls:
-                server.starttls(context=context)
-            if target.username:
-                server.login(target.username, target.password)
-            refused = server.send_message(message, target.sender, recipients)
-    except smtplib.SMTPRecipientsRefused as error:
-        raise NotSent("every recipient was refused") from error
-    except smtplib.SMTPResponseException as error:
-        raise NotSent(f"{type(error).__name__} {error.smtp_code}") from error
-    except (OSError, smtplib.SMTPException, ValueError) as error:
-        raise NotSent(_reason(error)) from error
+    refused: dict[str, int] = {}
+    waiting = list(recipients)
+    with _Limit(target.timeout) as limit:
+        try:
+            while waiting:
+                try:
+                    refused.update(_hand_over(target, message, waiting, context, limit))
+                    break
+                except smtplib.SMTPRecipientsRefused as error:
+                    # All of them; or a 421 for one, after which smtplib hangs up before the others are served.
+                    refused.update(_codes(error.recipients))
+                    waiting = [one for one in waiting if one not in refused]
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            raise NotSent("no answer in time" if limit.late.is_set() else _reason(error)) from error
     if refused:
         got = [one for one in recipients if one not in refused]
-        raise NotSent(f"{len(refused)} of {len(recipients)} recipients were refused", got)
+        count = f"{len(refused)} of {len(recipients)} recipients were" if got else "every recipient was"
+        said = ", ".join(str(code) for code in sorted(set(refused.values())))
+        raise NotSent(f"{count} refused: {said}", got)
+
+
+class _Limit:
+    """Cuts all connections of an exchange that takes too long: the time limit of a socket is one per read.
+
+    It keeps its own handle of each: TLS takes the socket out of its object before the handshake.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.late = threading.Event()
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._handles: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for handle in self._handles:
+                handle.close()
+            self._handles.clear()
+
+    def connect(self, address: tuple[str, int], *_: object) -> socket.socket:
+        """Return a connection that ends with the exchange; for `socket.create_connection`."""
+        made = socket.create_connection(address, self._seconds)
+        with self._lock:
+            if not self.late.is_set():
+                self._handles.append(made.dup())
+                return made
+        made.close()
+        raise TimeoutError
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.late.set()
+            for handle in self._handles:
+                with suppress(OSError):
+                    handle.shutdown(socket.SHUT_RDWR)
+
+
+class _Mail(smtplib.SMTP):
+    """A session whose connection is under a limit."""
+
+    def __init__(self, host: str, port: int, limit: _Limit) -> None:
+        self._limit = limit
+        super().__init__(host, port)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        return self._limit.connect((host, port))
+
+
+def _hand_over(
+    target: Target, message: EmailMessage, recipients: Sequence[str], context: ssl.SSLContext, limit: _Limit
+) -> dict[str, int]:
+    """Send to these recipients and return the codes of those refused; raises what smtplib does."""
+    server = _Mail(target.host, target.port, limit)
+    try:
+        if target.starttls:
+            server.starttls(context=context)
+        if target.username:
+            server.login(target.username, target.password)
+        refused = server.send_message(message, target.sender, recipients)
+        # It is the server's now, whatever becomes of the session.
+        with suppress(Exception):
+            server.quit()
+    finally:
+        server.close()
+    return _codes(refused)
+
+
+def _codes(refused: Mapping[str, tuple[int, bytes]]) -> dict[str, int]:
+    return {recipient: code for recipient, (code, _) in refused.items()}
 
 
 def served_recipients(target: Target, stored: str) -> dict[str, bool]:
@@ -142,6 +222,8 @@ def _reason(error: Exception) -> str:
     """Return a reason without what the error quotes: it may be the URL."""
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or 'failed'}"
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{type(error).__name__} {error.smtp_code}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import socket
+import socketserver
 import ssl
 import subprocess
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from email import message_from_bytes
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from ops.receiving.read_settings import Target
-from ops.receiving.send_message import served_recipients
+from ops.receiving.send_message import NotSent, send_email, served_recipients
 
 from tests.ops.receiving.conftest import DIGEST, Notifier, Receiver, finding, wait_until
 
@@ -170,3 +174,123 @@ def test_a_certificate_nobody_trusts_gets_no_password(
     wait_until(lambda: "TLS: CERTIFICATE_VERIFY_FAILED" in str(idle.one(identity)["deliveries"]))
 
     assert box.got == []
+
+
+class Script:
+    """A mail server that does as it is told: the codes of recipients, the answer to QUIT, a greeting that never ends."""
+
+    def __init__(
+        self, codes: dict[str, int] | None = None, goodbye: bytes = b"221 bye\r\n", drips: bool = False
+    ) -> None:
+        self.got: list[tuple[list[str], Any]] = []
+        self.codes, self.goodbye, self.drips = codes or {}, goodbye, drips
+        script = self
+
+        class Session(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                script.serve(self.rfile, self.wfile)
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Session)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def serve(self, lines: Any, out: Any) -> None:
+        while self.drips:
+            try:
+                out.write(b"2")
+            except OSError:
+                return
+            time.sleep(0.1)
+        out.write(b"220 ready\r\n")
+        recipients: list[str] = []
+        for line in lines:
+            word = line[:4].upper()
+            if word == b"RCPT":
+                address = line.partition(b"<")[2].partition(b">")[0].decode()
+                code = self.codes.get(address, 250)
+                recipients += [address] if code == 250 else []
+                out.write(b"%d said\r\n" % code)
+            elif word == b"DATA":
+                out.write(b"354 go on\r\n")
+                content = b"".join(iter(lines.readline, b".\r\n"))
+                self.got.append((list(recipients), message_from_bytes(content)))
+                out.write(b"250 taken\r\n")
+            elif word == b"QUIT":
+                out.write(self.goodbye)
+                return
+            else:
+                out.write(b"250 fine\r\n")
+
+
+@pytest.fixture
+def script() -> Iterator[Callable[..., Script]]:
+    """Starts mail servers without TLS."""
+    made: list[Script] = []
+
+    def start(*arguments: Any, **more: Any) -> Script:
+        made.append(Script(*arguments, **more))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.server.shutdown()
+        one.server.server_close()
+
+
+def sent(port: int, *recipients: str, **more: Any) -> None:
+    """Send a mail as the receiver does."""
+    target = Target("mail", "email", host="127.0.0.1", port=port, sender="clair@example.com",
+                    recipients=recipients, **{"starttls": False, **more})  # fmt: skip
+    message = EmailMessage()
+    message.set_content("text\n")
+    send_email(target, message, recipients, ssl.create_default_context())
+
+
+@pytest.mark.parametrize("goodbye", [b"421 closing\r\n", b"", b"nonsense\r\n"])
+def test_message_that_the_server_took_is_sent_though_it_says_no_goodbye(
+    script: Callable[..., Script], goodbye: bytes
+) -> None:
+    server = script(goodbye=goodbye)
+
+    sent(server.port, "a@example.com")
+
+    assert [recipients for recipients, _ in server.got] == [["a@example.com"]]
+
+
+def test_refused_recipients_are_known_though_the_server_says_no_goodbye(script: Callable[..., Script]) -> None:
+    server = script({"b@example.com": 550}, goodbye=b"421 closing\r\n")
+
+    with pytest.raises(NotSent, match=r"^1 of 2 recipients were refused: 550$") as failed:
+        sent(server.port, "a@example.com", "b@example.com")
+
+    assert failed.value.got == ["a@example.com"]
+
+
+def test_recipient_for_whom_the_server_hangs_up_keeps_it_from_no_other(script: Callable[..., Script]) -> None:
+    server = script({"b@example.com": 421})
+
+    with pytest.raises(NotSent, match=r"^1 of 3 recipients were refused: 421$") as failed:
+        sent(server.port, "a@example.com", "b@example.com", "c@example.com")
+
+    assert failed.value.got == ["a@example.com", "c@example.com"]
+    assert [recipients for recipients, _ in server.got] == [["a@example.com", "c@example.com"]]
+
+
+def test_that_every_recipient_was_refused_is_said_only_then(script: Callable[..., Script]) -> None:
+    server = script({"a@example.com": 550, "b@example.com": 450})
+
+    with pytest.raises(NotSent, match=r"^every recipient was refused: 450, 550$") as failed:
+        sent(server.port, "a@example.com", "b@example.com")
+
+    assert list(failed.value.got) == []
+
+
+def test_greeting_that_never_ends_is_cut_off(script: Callable[..., Script]) -> None:
+    server = script(drips=True)
+    before = time.monotonic()
+
+    with pytest.raises(NotSent, match="no answer in time"):
+        sent(server.port, "a@example.com", timeout=1)
+
+    assert time.monotonic() - before < 3

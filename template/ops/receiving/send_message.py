@@ -1,7 +1,7 @@
 """Sends one message to one target and says whether it arrived. A failure never tells a URL or a password.
 
-Only 2xx counts, redirects are not followed (they would take a secret elsewhere), and an HTML page with 2xx is somebody's
-login page, not the target. `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` are honoured.
+Only 2xx counts, redirects are not followed (they would take a secret elsewhere), and a body with 2xx that begins with `<` is
+somebody's login page, not the target. `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` are honoured.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from .read_settings import Target
+
+# How much of an answer is looked at.
+_READ_BYTES = 65536
+# What may stand before the first character of a page: blanks, and the mark of UTF-8 or UTF-16.
+_BLANKS = b" \t\r\n\v\f\0\xef\xbb\xbf\xfe\xff"
 
 
 class NotSent(Exception):
@@ -53,25 +58,25 @@ def post(target: Target, body: bytes, identity: str, context: ssl.SSLContext) ->
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    late = threading.Event()
-    try:
-        connection, path = _connection(target, path, headers, context)
-        # The time limit of a socket is one per read; this one is for all of it.
-        timer = threading.Timer(target.timeout, _cut, (connection, late))
-        timer.daemon = True
-        timer.start()
+    with _Limit(target.timeout) as limit:
         try:
-            connection.request("POST", path, body, headers)
-            answer = connection.getresponse()
-            start = answer.read(2048)
-        finally:
-            timer.cancel()
-            connection.close()
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NotSent("no answer in time" if late.is_set() else _reason(error)) from error
+            connection, path = _connection(target, path, headers, context)
+            # http.client's own place for another way to connect.
+            connection._create_connection = limit.connect  # type: ignore[attr-defined]
+            try:
+                connection.request("POST", path, body, headers)
+                answer = connection.getresponse()
+                start = answer.read(_READ_BYTES)
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise NotSent("no answer in time" if limit.late.is_set() else _reason(error)) from error
+    if limit.late.is_set():
+        # To http.client headers and a body without a length end where the connection was cut.
+        raise NotSent("no answer in time")
     if not 200 <= answer.status < 300:
         raise NotSent(f"HTTP {answer.status}")
-    if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+    if start.lstrip(_BLANKS).startswith(b"<"):
         raise NotSent(f"HTTP {answer.status} with an HTML page instead of the target's answer")
 
 
@@ -209,13 +214,6 @@ def _connection(
     headers.update(login)
     plain = http.client.HTTPConnection(proxy.hostname, proxy.port or 80, timeout=target.timeout)
     return plain, f"http://{parts.netloc.rpartition('@')[2]}{path}"
-
-
-def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:
-    late.set()
-    if connection.sock is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _reason(error: Exception) -> str:

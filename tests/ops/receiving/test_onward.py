@@ -7,14 +7,18 @@ import hmac
 import json
 import socket
 import sqlite3
+import ssl
+import threading
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ops.receiving.read_settings import Target
+from ops.receiving.send_message import NotSent, post
 
 from tests.ops.receiving.conftest import DIGEST, PATH, Notifier, Receiver, Sink, finding, wait_until
 
@@ -415,6 +419,63 @@ def test_an_answer_that_is_no_success_is_tried_again(
     wait_until(lambda: idle.one(identity)["state"] == "delivered")
 
     assert len(set(keys(sink))) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<!-- login --><html>",
+        b'<?xml version="1.0"?><!DOCTYPE html><html>',
+        b"\xef\xbb\xbf<!DOCTYPE html>",
+        "\ufeff<html>".encode("utf-16-le"),
+        b"<head><title>Sign in</title></head>",
+        b"<h1>Please log in</h1>",
+        b" " * 3000 + b"\n<html>",
+    ],
+)
+def test_page_in_any_spelling_is_no_success(sink: Sink, body: bytes) -> None:
+    sink.text = body
+
+    with pytest.raises(NotSent, match="HTTP 200 with an HTML page"):
+        post(Target("hook", "webhook", url=sink.url), b"{}", "id", ssl.create_default_context())
+
+
+@pytest.mark.parametrize("body", [b"", b"ok", b'{"ok": true}', b"\xef\xbb\xbfok"])
+def test_answer_of_a_target_is_a_success(sink: Sink, body: bytes) -> None:
+    sink.text = body
+
+    post(Target("hook", "webhook", url=sink.url), b"{}", "id", ssl.create_default_context())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "start", "drip"),
+    [
+        ("http", b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        ("http", b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        ("http", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+        ("https", b"\x16\x03\x03\x40\x00", b"\x02"),
+    ],
+    ids=["headers", "body", "body with a length", "handshake"],
+)
+def test_answer_that_never_ends_is_cut_off_and_no_success(scheme: str, start: bytes, drip: bytes) -> None:
+    def serve() -> None:
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            connection.sendall(start)
+            while True:
+                connection.sendall(drip)
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        target = Target("hook", "webhook", url=f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/", timeout=1)
+        before = time.monotonic()
+
+        with pytest.raises(NotSent, match=r"^no answer in time$"):
+            post(target, b"{}", "id", ssl.create_default_context())
+
+        assert time.monotonic() - before < 3
 
 
 def test_a_dead_letter_is_seen_and_sent_again_by_hand(idle: Receiver, notifier: Notifier, sink: Sink) -> None:

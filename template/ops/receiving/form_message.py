@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from email.message import EmailMessage
 from typing import Any
 
@@ -43,8 +44,9 @@ def form_slack(delivery: Mapping[str, Any], image: str, findings: Sequence[Mappi
 def form_email(
     delivery: Mapping[str, Any], image: str, findings: Sequence[Mapping[str, Any]], test: bool, target: Target
 ) -> EmailMessage:
-    """Return the e-mail; its Message-ID is the same at every try."""
+    """Return the e-mail; its Message-ID is the same at every try, its Date is the time of the try."""
     message = EmailMessage()
+    message["Date"] = datetime.now(timezone.utc)
     message["Subject"] = _subject(delivery, image, findings, test)
     message["From"] = target.sender
     message["To"] = ", ".join(target.recipients)

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import re
 import smtplib
 import socket
 import ssl
@@ -29,6 +30,12 @@ from .read_settings import Target
 _READ_BYTES = 65536
 # What may stand before the first character of a page: blanks, and the mark of UTF-8 or UTF-16.
 _BLANKS = b" \t\r\n\v\f\0\xef\xbb\xbf\xfe\xff"
+# By a word of what smtplib says when a server does not offer something.
+_NOT_OFFERED = {
+    "STARTTLS": "the mail server offers no STARTTLS at this port; 587 is the usual one",
+    "AUTH": "the mail server offers no login at this port; 587 is the usual one",
+    "SMTPUTF8": "the mail server takes no address with characters beyond ASCII",
+}
 
 
 class NotSent(Exception):
@@ -220,10 +227,18 @@ def _reason(error: Exception) -> str:
     """Return a reason without what the error quotes: it may be the URL."""
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or 'failed'}"
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return next((said for word, said in _NOT_OFFERED.items() if word in str(error)), type(error).__name__)
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return "the mail server hung up"
     if isinstance(error, smtplib.SMTPResponseException):
         return f"{type(error).__name__} {error.smtp_code}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return str(error.strerror)
+    # What http.client raises for a proxy that answers CONNECT with anything but 200.
+    tunnel = re.match(r"Tunnel connection failed: (\d{3})", str(error))
+    if tunnel:
+        return f"the proxy refused: HTTP {tunnel[1]}"
     return type(error).__name__

@@ -9,8 +9,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,7 @@ def test_a_message_with_starttls_and_login(idle: Receiver, notifier: Notifier, m
     subject = str(message["Subject"]).replace("\r\n", "").replace("\n", "")
     assert subject == f"Clair: 1 Critical, 1 High in {DIGEST}"
     assert message["Message-ID"].strip() == f"<{idle.one(identity)['deliveries'][0]['id']}@example.com>"
+    assert abs((datetime.now(UTC) - parsedate_to_datetime(message["Date"])).total_seconds()) < 60
     assert "Critical: CVE-2, openssl, no fix yet" in message.get_payload(decode=True).decode()
 
 
@@ -294,3 +297,22 @@ def test_greeting_that_never_ends_is_cut_off(script: Callable[..., Script]) -> N
         sent(server.port, "a@example.com", timeout=1)
 
     assert time.monotonic() - before < 3
+
+
+@pytest.mark.parametrize(
+    ("recipient", "more", "reason"),
+    [
+        ("a@example.com", {"starttls": True}, "the mail server offers no STARTTLS at this port; 587 is the usual one"),
+        ("a@example.com", {"username": "clair"}, "the mail server offers no login at this port; 587 is the usual one"),
+        ("jörg@example.com", {}, "the mail server takes no address with characters beyond ASCII"),
+    ],
+)
+def test_what_the_server_does_not_offer_is_said_in_words(
+    script: Callable[..., Script], recipient: str, more: dict[str, Any], reason: str
+) -> None:
+    server = script()
+
+    with pytest.raises(NotSent) as failed:
+        sent(server.port, recipient, **more)
+
+    assert (str(failed.value), server.got) == (reason, [])

@@ -478,6 +478,23 @@ def test_answer_that_never_ends_is_cut_off_and_no_success(scheme: str, start: by
         assert time.monotonic() - before < 3
 
 
+def test_proxy_that_wants_a_login_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for name in ("https_proxy", "no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        threading.Thread(target=serve, daemon=True).start()
+
+        with pytest.raises(NotSent, match=r"^the proxy refused: HTTP 407$"):
+            post(Target("hook", "webhook", url="https://t.example/"), b"{}", "id", ssl.create_default_context())
+
+
 def test_a_dead_letter_is_seen_and_sent_again_by_hand(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
     idle.target("hook", "webhook", sink.url, tries=3)
     sink.status = 500

@@ -1,7 +1,7 @@
 """A thread per target that sends what waits for it, so that a slow target holds up no other.
 
 At least once: a message is marked after the target took it. Killed in between, it is sent again with the same
-Idempotency-Key or Message-ID.
+Idempotency-Key or Message-ID; a message in parts from its first part on.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import sqlite3
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from email.message import EmailMessage
+from typing import Any
 
-from .form_message import form_email, form_slack, form_webhook
+from .form_message import WEBHOOK_FINDINGS, form_email, form_slack, form_webhook
 from .open_store import Store
 from .plan_deliveries import image_name, select_findings
 from .read_settings import Target
@@ -22,6 +25,8 @@ from .wait_longer import wait_seconds
 from .write_log import log, timestamp
 
 _LOOK_SECONDS = 0.5
+# One large message is formed at a time: several at once are more than the memory of the container.
+_FORMING = threading.Lock()
 
 
 class Deliverer:
@@ -62,15 +67,19 @@ class Deliverer:
             ).fetchone()
             if row is None:
                 return False
-            test = bool(row["test"])
-            findings = select_findings(connection, row["notification"], row["manifest"], self._target, test)
-            image = image_name(connection, row["manifest"])
-        if not findings:
-            # The filters were changed since it was planned.
-            self._mark(row["id"], "filtered", row["tries"], "")
-            return True
+            about = (row["notification"], row["manifest"])
+            sql = "SELECT count(*) FROM finding WHERE notification = ? AND manifest = ?"
+            (count,) = connection.execute(sql, about).fetchone()
         try:
-            self._send(row, image, findings, test)
+            with _FORMING if count > WEBHOOK_FINDINGS else nullcontext():
+                formed = self._form(row)
+            if formed is None:
+                # The filters were changed since it was planned.
+                self._mark(row["id"], "filtered", row["tries"], "")
+                return True
+            self._send(row, formed)
+        except sqlite3.Error:
+            raise
         except NotSent as failed:
             self._put_off(row, failed)
         except Exception as error:
@@ -81,19 +90,56 @@ class Deliverer:
             log("info", "message delivered", target=self._target.name, delivery_id=row["id"])
         return True
 
-    def _send(self, row: sqlite3.Row, image: str, findings: Sequence[sqlite3.Row], test: bool) -> None:
-        delivery, target = dict(row), self._target
-        said = [dict(finding) for finding in findings]
-        if target.type == "email":
-            message = form_email(delivery, image, said, test, target)
+    def _form(self, row: sqlite3.Row) -> EmailMessage | Iterator[tuple[str, bytes]] | None:
+        """Return the e-mail, or the parts with their keys; None if the filters leave nothing."""
+        delivery, target, test = dict(row), self._target, bool(row["test"])
+        with self._store.read() as connection:
+
+            def links(identity: str) -> str:
+                (text,) = connection.execute("SELECT links FROM finding WHERE id = ?", (identity,)).fetchone()
+                return str(text)
+
+            image = image_name(connection, row["manifest"])
+            connection.row_factory = _slim()
+            findings = select_findings(connection, row["notification"], row["manifest"], target, test)
+            connection.row_factory = None
+            if not findings:
+                return None
+            if target.type == "email":
+                return form_email(delivery, image, findings, test, target, links=links)
+            if target.type == "slack":
+                return iter([(row["id"], form_slack(delivery, image, findings, test))])
+            return self._parts(delivery, image, [finding["id"] for finding in findings], test)
+
+    def _parts(
+        self, delivery: Mapping[str, Any], image: str, ids: list[str], test: bool
+    ) -> Iterator[tuple[str, bytes]]:
+        """Form each part when it is sent, so that a message that waits for a slow target holds ids alone."""
+        parts = -(-len(ids) // WEBHOOK_FINDINGS)
+        for part in range(1, parts + 1):
+            wanted = ids[(part - 1) * WEBHOOK_FINDINGS : part * WEBHOOK_FINDINGS]
+            with self._store.read() as connection:
+                sql = "SELECT * FROM finding WHERE id = ?"
+                findings = [connection.execute(sql, (one,)).fetchone() for one in wanted]
+            body = form_webhook(delivery, image, findings, test, (part, parts))
+            del findings
+            yield delivery["id"] + (f"-{part}" if part > 1 else ""), body
+
+    def _send(self, row: sqlite3.Row, formed: EmailMessage | Iterator[tuple[str, bytes]]) -> None:
+        target = self._target
+        if isinstance(formed, EmailMessage):
             served = served_recipients(target, row["remaining"])
             # Compared with those of today: a recipient that was corrected is not among the served.
             recipients = [one for one in target.recipients if not served.get(one)]
             if recipients:
-                send_email(target, message, recipients, self._context)
+                send_email(target, formed, recipients, self._context)
             return
-        form = form_slack if target.type == "slack" else form_webhook
-        post(target, form(delivery, image, said, test), row["id"], self._context)
+        for key, body in formed:
+            try:
+                post(target, body, key, self._context)
+            except NotSent as failed:
+                part = key.removeprefix(row["id"]).lstrip("-")
+                raise NotSent(f"part {part}: {failed}" if part else str(failed)) from failed
 
     def _put_off(self, row: sqlite3.Row, failed: NotSent) -> None:
         tries = row["tries"] + 1
@@ -124,6 +170,24 @@ class Deliverer:
                 log("error", "database not written", error=str(full), target=self._target.name)
                 if self._stopping.wait(1):
                     return
+
+
+def _slim() -> Callable[[sqlite3.Cursor, tuple[Any, ...]], sqlite3.Row]:
+    """Return a row factory that leaves out what is long, and keeps what rows have in common once."""
+    common: dict[str, str] = {}
+
+    def make(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> sqlite3.Row:
+        kept = []
+        for (name, *_), value in zip(cursor.description, values, strict=True):
+            if name in ("links", "fingerprint"):
+                kept.append("")
+            elif name in ("id", "vulnerability"):
+                kept.append(value)
+            else:
+                kept.append(common.setdefault(value, value))
+        return sqlite3.Row(cursor, tuple(kept))
+
+    return make
 
 
 def end_unknown_targets(store: Store, targets: Sequence[Target]) -> None:

@@ -6,34 +6,47 @@ What feeds and images say is text, never markup: Slack's `<`, `>`, `&` are escap
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from email.message import EmailMessage
 from typing import Any
 
 from .read_settings import SEVERITIES, Target
 
+# A receiver of a webhook takes a body of one or two MB, of twenty perhaps not; the container has 128 MiB.
+WEBHOOK_FINDINGS = 2000
+# Characters.
+_LINKS_WEBHOOK = 1000
+_LINKS_EMAIL = 500
 _LINES_SLACK = 30
 _LINES_EMAIL = 1000
 
+Finding = Mapping[str, Any] | sqlite3.Row
+# The links of a finding, by its id: of many findings they are too long to be held at once.
+Links = Callable[[str], str]
 
-def form_webhook(delivery: Mapping[str, Any], image: str, findings: Sequence[Mapping[str, Any]], test: bool) -> bytes:
-    """Return the body for a webhook: every finding, as stored."""
-    keys = ("id", "vulnerability", "severity", "package", "version", "fixed_in", "reason", "links")
+
+def form_webhook(
+    delivery: Mapping[str, Any], image: str, findings: Sequence[Finding], test: bool, part: tuple[int, int] = (1, 1)
+) -> bytes:
+    """Return the body of a part of a message for a webhook: its number and how many there are, all of its findings."""
     document = {
         "format": 1,
         "id": delivery["id"],
+        "part": part[0],
+        "parts": part[1],
         "notification": delivery["notification"],
         "test": test,
         "manifest": delivery["manifest"],
         "image": image,
-        "findings": [{key: finding[key] for key in keys} for finding in findings],
+        "findings": [_document(finding) for finding in findings],
     }
     return json.dumps(document).encode()
 
 
-def form_slack(delivery: Mapping[str, Any], image: str, findings: Sequence[Mapping[str, Any]], test: bool) -> bytes:
+def form_slack(delivery: Mapping[str, Any], image: str, findings: Sequence[Finding], test: bool) -> bytes:
     """Return the body for a Slack-compatible webhook: `text` with a line per finding."""
     lines = [f"*{_escape(_subject(delivery, image, findings, test))}*"]
     lines += [f"- {_escape(_line(finding))}" for finding in findings[:_LINES_SLACK]]
@@ -42,7 +55,7 @@ def form_slack(delivery: Mapping[str, Any], image: str, findings: Sequence[Mappi
 
 
 def form_email(
-    delivery: Mapping[str, Any], image: str, findings: Sequence[Mapping[str, Any]], test: bool, target: Target
+    delivery: Mapping[str, Any], image: str, findings: Sequence[Finding], test: bool, target: Target, *, links: Links
 ) -> EmailMessage:
     """Return the e-mail; its Message-ID is the same at every try, its Date is the time of the try."""
     message = EmailMessage()
@@ -56,28 +69,48 @@ def form_email(
     lines = [f"Image: {_plain(image) or 'name unknown'}", f"Digest: {_plain(delivery['manifest'])}", ""]
     for finding in findings[:_LINES_EMAIL]:
         lines.append(_line(finding))
-        if finding["links"]:
-            lines.append(f"    {_plain(finding['links'])[:500]}")
+        kept, omitted = _links(_plain(links(finding["id"])), _LINKS_EMAIL)
+        more = f"and {omitted} more links" if omitted else ""
+        if kept or more:
+            lines.append("    " + " ".join(filter(None, (kept, more))))
     lines += _rest(findings, _LINES_EMAIL)
     message.set_content("\n".join(lines) + "\n")
     return message
 
 
-def _subject(delivery: Mapping[str, Any], image: str, findings: Sequence[Mapping[str, Any]], test: bool) -> str:
+def _document(finding: Finding) -> dict[str, Any]:
+    keys = ("id", "vulnerability", "severity", "package", "version", "fixed_in", "reason")
+    kept, omitted = _links(finding["links"], _LINKS_WEBHOOK)
+    return {**{key: finding[key] for key in keys}, "links": kept, "links_omitted": omitted}
+
+
+def _links(text: str, size: int) -> tuple[str, int]:
+    """Return the links that fit into so many characters, none of them cut, and how many do not."""
+    links = text.split()
+    kept, used = 0, 0
+    for link in links:
+        used += len(link) + bool(kept)
+        if used > size:
+            break
+        kept += 1
+    return " ".join(links[:kept]), len(links) - kept
+
+
+def _subject(delivery: Mapping[str, Any], image: str, findings: Sequence[Finding], test: bool) -> str:
     counts = Counter(finding["severity"] for finding in findings)
     said = ", ".join(f"{counts[name]} {name}" for name in reversed(SEVERITIES) if counts[name])
     subject = f"Clair: {said} in {_plain(image or delivery['manifest'])[:200]}"
     return f"TEST {subject}" if test else subject
 
 
-def _line(finding: Mapping[str, Any]) -> str:
+def _line(finding: Finding) -> str:
     package = " ".join(filter(None, (_plain(finding["package"]), _plain(finding["version"]))))
     fixed = f"fixed in {_plain(finding['fixed_in'])}" if finding["fixed_in"] else "no fix yet"
     taken_back = "" if finding["reason"] == "added" else f" ({_plain(finding['reason'])})"
     return f"{finding['severity']}: {_plain(finding['vulnerability'])}, {package[:200]}, {fixed[:200]}{taken_back}"
 
 
-def _rest(findings: Sequence[Mapping[str, Any]], shown: int) -> list[str]:
+def _rest(findings: Sequence[Finding], shown: int) -> list[str]:
     more = len(findings) - shown
     return [f"and {more} more: ./clair notifications"] if more > 0 else []
 

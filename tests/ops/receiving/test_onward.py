@@ -68,19 +68,21 @@ def test_the_notification_is_not_deleted_while_clair_still_marks_it_as_delivered
     assert (deleted - fetched).total_seconds() > 1.4
 
 
-def test_ten_thousand_findings_come_in_pages_and_leave_as_one_message_an_image(
-    idle: Receiver, notifier: Notifier, sink: Sink
-) -> None:
+def test_ten_thousand_findings_come_in_pages_and_leave_in_parts(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
     idle.target("hook", "webhook", sink.url)
     idle.target("chat", "slack", sink.url)
     idle.start()
     identity = notifier.add(*(finding(f"CVE-{number}") for number in range(10_000)))
 
     idle.notify(identity)
-    wait_until(lambda: len(sink.got) == 2, 60)
+    wait_until(lambda: idle.one(identity)["state"] == "delivered", 60)
 
-    hook, chat = sorted((got.document for got in sink.got), key=lambda one: "text" in one)
-    assert len({one["vulnerability"] for one in hook["findings"]}) == 10_000
+    (chat,) = (got.document for got in sink.got if "text" in got.document)
+    parts = [got for got in sink.got if "text" not in got.document]
+    assert [(got.document["part"], got.document["parts"]) for got in parts] == [(part, 5) for part in range(1, 6)]
+    (name,) = {got.document["id"] for got in parts}
+    assert [got.headers["idempotency-key"] for got in parts] == [name, *(f"{name}-{part}" for part in range(2, 6))]
+    assert len({one["vulnerability"] for got in parts for one in got.document["findings"]}) == 10_000
     assert chat["text"].endswith("and 9970 more: ./clair notifications")
     assert len([path for method, path in notifier.asked if method == "GET"]) == 20
 

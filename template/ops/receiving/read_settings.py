@@ -95,6 +95,10 @@ def _target(table: dict[str, Any], number: int, secrets: Path) -> Target:
         if type(value) is not known[key]:
             raise BadSettings(f"{place}, {key}: must be {_words(known[key])}")
     url = table.get("url", "")
+    if kind == "slack" and "url" in table:
+        raise BadSettings(
+            f"{place}, url: the address of a chat is a secret; put it into a file in secrets/, and name it as url_file"
+        )
     if "@" in url.partition("://")[2].partition("/")[0] or "?" in url:
         raise BadSettings(
             f"{place}, url: a user part or a query is a secret; put the whole URL into a file, and name it as url_file"

@@ -27,6 +27,12 @@ def keys(sink: Sink) -> list[str]:
     return [got.headers["idempotency-key"] for got in sink.got]
 
 
+def chat(receiver: Receiver, url: str, name: str = "chat", **more: Any) -> None:
+    """Add a target of type slack."""
+    (receiver.folder / f"secrets/{name}-url").write_text(url + "\n")
+    receiver.target(name, "slack", url_file=f"{name}-url", **more)
+
+
 def due(receiver: Receiver) -> None:
     """Let what waits be fetched at once."""
     with closing(sqlite3.connect(receiver.folder / "receiver.db", isolation_level=None, timeout=10)) as connection:
@@ -70,20 +76,20 @@ def test_the_notification_is_not_deleted_while_clair_still_marks_it_as_delivered
 
 def test_ten_thousand_findings_come_in_pages_and_leave_in_parts(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
     idle.target("hook", "webhook", sink.url)
-    idle.target("chat", "slack", sink.url)
+    chat(idle, sink.url)
     idle.start()
     identity = notifier.add(*(finding(f"CVE-{number}") for number in range(10_000)))
 
     idle.notify(identity)
     wait_until(lambda: idle.one(identity)["state"] == "delivered", 60)
 
-    (chat,) = (got.document for got in sink.got if "text" in got.document)
+    (text,) = (got.document["text"] for got in sink.got if "text" in got.document)
     parts = [got for got in sink.got if "text" not in got.document]
     assert [(got.document["part"], got.document["parts"]) for got in parts] == [(part, 5) for part in range(1, 6)]
     (name,) = {got.document["id"] for got in parts}
     assert [got.headers["idempotency-key"] for got in parts] == [name, *(f"{name}-{part}" for part in range(2, 6))]
     assert len({one["vulnerability"] for got in parts for one in got.document["findings"]}) == 10_000
-    assert chat["text"].endswith("and 9970 more: ./clair notifications")
+    assert text.endswith("and 9970 more: ./clair notifications")
     assert len([path for method, path in notifier.asked if method == "GET"]) == 20
 
 
@@ -542,7 +548,7 @@ def test_a_slow_target_holds_up_no_other(idle: Receiver, notifier: Notifier, sin
     slow = Sink()
     slow.delay = 5
     idle.target("slow", "webhook", slow.url, timeout=1)
-    idle.target("fast", "slack", sink.url)
+    chat(idle, sink.url, "fast")
     idle.start()
     before = time.monotonic()
 
@@ -582,7 +588,7 @@ def test_filters(idle: Receiver, notifier: Notifier, sink: Sink, settings: dict[
 
 
 def test_slack_text_is_no_markup(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
-    idle.target("chat", "slack", sink.url)
+    chat(idle, sink.url)
     idle.start()
 
     idle.notify(notifier.add(finding("<!channel> & <https://evil|CVE>\n2")))
@@ -595,8 +601,7 @@ def test_slack_text_is_no_markup(idle: Receiver, notifier: Notifier, sink: Sink)
 
 
 def test_a_secret_address_is_nowhere_in_log_and_list(idle: Receiver, notifier: Notifier, sink: Sink) -> None:
-    (idle.folder / "secrets/chat-url").write_text(sink.url + "/services/SECRET\n")
-    idle.target("chat", "slack", url_file="chat-url")
+    chat(idle, sink.url + "/services/SECRET")
     sink.status = 404
     idle.start()
     identity = notifier.add(finding())
@@ -609,7 +614,7 @@ def test_a_secret_address_is_nowhere_in_log_and_list(idle: Receiver, notifier: N
 def test_a_test_is_taken_only_while_it_is_expected_and_passes_every_filter(
     idle: Receiver, notifier: Notifier, sink: Sink
 ) -> None:
-    idle.target("chat", "slack", sink.url, severity="Critical", only_fixed=True)
+    chat(idle, sink.url, severity="Critical", only_fixed=True)
     idle.start()
     identity = str(uuid.uuid4())
     callback = f"http://notifier-test:6060{PATH}{identity}"
@@ -652,12 +657,16 @@ def test_no_other_address_is_ever_asked(receiver: Receiver, notifier: Notifier, 
     [
         ("[[target]]\n", "target 1, name"),
         ('[[target]]\nname = "a"\ntype = "fax"\n', "target 1 (a), type"),
-        ('[[target]]\nname = "a"\ntype = "slack"\nurl = "x"\n', "target 1 (a), url"),
+        ('[[target]]\nname = "a"\ntype = "webhook"\nurl = "x"\n', "target 1 (a), url"),
         ('[[target]]\nname = "a"\ntype = "slack"\nurls = "x"\n', "target 1 (a), urls: unknown key"),
         ('[[target]]\nname = "a"\ntype = "slack"\nurl_file = "gone"\n', "secrets/gone cannot be read"),
-        ('[[target]]\nname = "a"\ntype = "slack"\nurl = 7\n', "target 1 (a), url: must be a text"),
+        ('[[target]]\nname = "a"\ntype = "webhook"\nurl = 7\n', "target 1 (a), url: must be a text"),
         ('[[target]]\nname = "a"\ntype = "email"\nhost = "h"\nsender = "a@b"\nrecipients = ["c"]\n', "recipients"),
-        ('[[target]]\nname = "a"\ntype = "slack"\nurl = "https://user:word@h/"\n', "target 1 (a), url: a user part"),
+        ('[[target]]\nname = "a"\ntype = "webhook"\nurl = "https://user:word@h/"\n', "target 1 (a), url: a user part"),
+        (
+            '[[target]]\nname = "a"\ntype = "slack"\nurl = "https://h/services/T"\n',
+            "a secret; put it into a file in secrets/",
+        ),
         ('[[target]]\nname = "a"\ntype = "webhook"\nurl = "https://h/?token=t"\n', "target 1 (a), url: a user part"),
         ('[[targets]]\nname = "a"\n', "targets: unknown key"),
         ("[[target]\n", "line 1"),

@@ -16,7 +16,13 @@ from .findings import Finding
 def receiver_findings(deployment: Deployment) -> List[Finding]:
     """Return what is wrong with the receiver's settings, with its place."""
     path = deployment.root / "config" / "receiver" / "settings.toml"
-    if "receiver" not in deployment.facts["services"] or not path.is_file() or sys.version_info < (3, 11):
+    if "receiver" not in deployment.facts["services"] or not path.exists():
+        return []
+    if path.is_dir():
+        # What Docker makes of a file that is mounted and is not there.
+        sentence = "receiver settings wrong, config/receiver/settings.toml: it is a folder"
+        return [Finding(sentence, "rmdir config/receiver/settings.toml", code=USAGE)]
+    if sys.version_info < (3, 11):
         return []
     from ..receiving.read_settings import BadSettings, read_settings
 
@@ -29,7 +35,8 @@ def receiver_findings(deployment: Deployment) -> List[Finding]:
         return [
             Finding(
                 f"receiver settings wrong, config/receiver/{place}{sentence}",
-                "ls -l secrets config/receiver",
+                # Nothing to see there if it is a key or its value.
+                "ls -l secrets config/receiver" if "cannot be read" in sentence else "",
                 code=USAGE,
             )
         ]

@@ -5,6 +5,8 @@ Every error is one sentence that names the place: `target 2 (ops-mail), port: ..
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +63,10 @@ def read_settings(path: Path, secrets: Path) -> list[Target]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"settings.toml: {error}") from error
+    except OSError as error:
+        raise BadSettings(f"settings.toml: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings("settings.toml: not UTF-8") from error
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -108,15 +112,15 @@ def _target(table: dict[str, Any], number: int, secrets: Path) -> Target:
         if f"{key}_file" in table:
             if key in values:
                 raise BadSettings(f"{place}, {key}: give {key} or {key}_file, not both")
-            values[key] = _secret(f"{place}, {key}_file", table[f"{key}_file"], secrets)
+            values[key] = _secret(f"{place}, {key}_file", table[f"{key}_file"], secrets, one_line=key != "key")
     if "recipients" in values:
         values["recipients"] = tuple(values["recipients"])
     target = Target(**values)
-    _check(target, place)
+    _check(target, place, "url_file" if "url_file" in table else "url")
     return target
 
 
-def _check(target: Target, place: str) -> None:
+def _check(target: Target, place: str, url_key: str) -> None:
     if target.severity and target.severity.capitalize() not in SEVERITIES:
         raise BadSettings(f"{place}, severity: one of {', '.join(SEVERITIES)}")
     for key, value, largest in (("tries", target.tries, 1000), ("timeout", target.timeout, 300)):
@@ -129,11 +133,19 @@ def _check(target: Target, place: str) -> None:
         except ValueError:
             usable = False
         if not usable or not target.url.isascii() or not target.url.isprintable() or " " in target.url:
-            raise BadSettings(f"{place}, url: give url or url_file, http:// or https://")
+            missing = "give url_file" if target.type == "slack" else "give url or url_file"
+            wrong = "one address, http:// or https://, in ASCII and without blanks"
+            raise BadSettings(f"{place}, {url_key}: {wrong if target.url else missing}")
         return
     for key in ("host", "sender"):
         if not getattr(target, key):
             raise BadSettings(f"{place}, {key}: missing")
+    if not _is_host(target.host):
+        raise BadSettings(
+            f"{place}, host: a name or an address alone, such as mail.example.com; its port is the key port"
+        )
+    if not target.sender.isascii():
+        raise BadSettings(f"{place}, sender: characters of ASCII only; a domain has a form with xn--")
     addresses = [target.sender, *target.recipients]
     if not target.recipients or not all(isinstance(one, str) and _is_address(one) for one in addresses):
         raise BadSettings(f"{place}, sender and recipients: addresses like ops@example.com")
@@ -145,20 +157,32 @@ def _check(target: Target, place: str) -> None:
         raise BadSettings(f"{place}, starttls: a password is sent only with it")
 
 
+def _is_host(text: str) -> bool:
+    if re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        return True
+    try:
+        return bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
+
+
 def _is_address(text: str) -> bool:
     return "@" in text.strip("@") and text.isprintable() and not set(text) & set(' <>,;"')
 
 
-def _secret(place: str, name: str, folder: Path) -> str:
+def _secret(place: str, name: str, folder: Path, *, one_line: bool) -> str:
     plain = name.removeprefix("secrets/")
-    if not plain or "/" in plain or plain.startswith("."):
+    if not plain or "/" in plain or plain.startswith(".") or not plain.isprintable():
         raise BadSettings(f"{place}: the name of a file in secrets/")
     try:
-        value = (folder / plain).read_text(encoding="utf-8").strip()
+        # An editor may have put the mark of UTF-8 before it.
+        value = (folder / plain).read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettings(f"{place}: secrets/{plain} cannot be read") from error
     if not value:
         raise BadSettings(f"{place}: secrets/{plain} is empty")
+    if one_line and not value.isprintable():
+        raise BadSettings(f"{place}: secrets/{plain} has more than one line, or a character that is not printable")
     return value
 
 

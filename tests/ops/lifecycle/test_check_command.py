@@ -565,6 +565,27 @@ def test_settings_of_the_receiver_that_are_no_toml_name_their_file_once(ready: C
     assert checked.err.startswith("receiver settings wrong, config/receiver/settings.toml: Expected ")
 
 
+def test_settings_of_the_receiver_that_are_a_folder_are_refused(ready: Clair) -> None:
+    (ready.folder / "config/receiver/settings.toml").mkdir(parents=True)
+
+    checked = ready("check", OFFLINE="1")
+
+    sentence = "receiver settings wrong, config/receiver/settings.toml: it is a folder\n"
+    assert (checked.code, checked.err) == (1, f"{sentence}HINT: rmdir config/receiver/settings.toml\n")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
+def test_settings_of_the_receiver_with_a_wrong_value_need_no_look_at_files(ready: Clair) -> None:
+    ready.write("config/receiver/settings.toml", '[[target]]\nname = "chat"\ntype = "fax"\n')
+
+    checked = ready("check", OFFLINE="1")
+
+    expected = (
+        "receiver settings wrong, config/receiver/settings.toml: target 1 (chat), type: webhook, slack or email\n"
+    )
+    assert (checked.code, checked.err) == (1, expected)
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python reads TOML from 3.11 on")
 def test_settings_of_the_receiver_are_checked_before_it_is_started(ready: Clair) -> None:
     ready.write("config/receiver/settings.toml", '[[target]]\nname = "chat"\ntype = "slack"\nurl_file = "chat"\n')

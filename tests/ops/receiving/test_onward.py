@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops.receiving.read_settings import Target
+from ops.receiving.read_settings import BadSettings, Target, read_settings
 from ops.receiving.send_message import NotSent, post
 
 from tests.ops.receiving.conftest import DIGEST, PATH, Notifier, Receiver, Sink, finding, wait_until
+
+EMAIL = '[[target]]\nname = "a"\ntype = "email"\nhost = "{host}"\nsender = "{sender}"\nrecipients = ["c@d"]\n'
 
 
 def keys(sink: Sink) -> list[str]:
@@ -668,6 +670,14 @@ def test_no_other_address_is_ever_asked(receiver: Receiver, notifier: Notifier, 
             "a secret; put it into a file in secrets/",
         ),
         ('[[target]]\nname = "a"\ntype = "webhook"\nurl = "https://h/?token=t"\n', "target 1 (a), url: a user part"),
+        (
+            '[[target]]\nname = "a"\ntype = "slack"\nurl_file = "a\\u0000b"\n',
+            "url_file: the name of a file in secrets/",
+        ),
+        ('[[target]]\nname = "a"\ntype = "slack"\n', "target 1 (a), url: give url_file"),
+        (EMAIL.format(host="h h:25", sender="a@b"), "target 1 (a), host: a name or an address alone"),
+        (EMAIL.format(host="h:25", sender="a@b"), "target 1 (a), host: a name or an address alone"),
+        (EMAIL.format(host="h", sender="a@exämple.com"), "target 1 (a), sender: characters of ASCII only"),
         ('[[targets]]\nname = "a"\n', "targets: unknown key"),
         ("[[target]\n", "line 1"),
     ],
@@ -681,6 +691,47 @@ def test_settings_that_are_wrong_stop_it_with_their_place(idle: Receiver, text: 
     entry = json.loads(result.stdout)
     assert entry["message"] == "receiver not started"
     assert place in entry["error"]
+
+
+@pytest.mark.parametrize(
+    ("secret", "sentence"),
+    [
+        (b"https://h/a\nhttps://h/b\n", "secrets/x has more than one line, or a character that is not printable"),
+        (b"h/a\n", "one address, http:// or https://, in ASCII and without blanks"),
+        (b" \n", "secrets/x is empty"),
+        (b"\xff\xfeh", "secrets/x cannot be read"),
+    ],
+)
+def test_secret_file_that_is_wrong_is_named_with_its_key(tmp_path: Path, secret: bytes, sentence: str) -> None:
+    (tmp_path / "x").write_bytes(secret)
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[[target]]\nname = "a"\ntype = "slack"\nurl_file = "x"\n')
+
+    with pytest.raises(BadSettings) as wrong:
+        read_settings(settings, tmp_path)
+
+    assert str(wrong.value) == f"target 1 (a), url_file: {sentence}"
+
+
+def test_mark_of_utf_8_before_a_secret_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbfhttps://h/a\r\n")
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[[target]]\nname = "a"\ntype = "slack"\nurl_file = "x"\n')
+
+    (target,) = read_settings(settings, tmp_path)
+
+    assert target.url == "https://h/a"
+
+
+@pytest.mark.parametrize("host", ["mail.example.com", "10.0.0.1", "fd00::1", "mail_relay"])
+def test_host_is_a_name_or_an_address(tmp_path: Path, host: str) -> None:
+    settings = tmp_path / "settings.toml"
+    lines = ["[[target]]", 'name = "a"', 'type = "email"', f'host = "{host}"', 'sender = "a@b"', 'recipients = ["c@d"]']
+    settings.write_text("\n".join(lines))
+
+    (target,) = read_settings(settings, tmp_path)
+
+    assert target.host == host
 
 
 def test_at_sign_in_a_path_is_no_secret(idle: Receiver, sink: Sink) -> None:

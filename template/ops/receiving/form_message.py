@@ -1,11 +1,13 @@
 """Writes the message about one image: JSON for a webhook, Slack's format, an e-mail.
 
-What feeds and images say is text, never markup: Slack's `<`, `>`, `&` are escaped, control characters are dropped.
+What feeds and images say is text, never markup: Slack's `<`, `>`, `&` are escaped, its marks and mentions made inert, control
+characters are dropped.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +23,12 @@ WEBHOOK_FINDINGS = 2000
 _LINKS_WEBHOOK = 1000
 _LINKS_EMAIL = 500
 _LINES_SLACK = 30
+# Slack cuts a text of more than 40,000 characters. https://api.slack.com/changelog/2018-04-truncating-really-long-messages
+_TEXT_SLACK = 38_000
 _LINES_EMAIL = 1000
+_NAME = 200
+_MENTION = re.compile(r"(?<![^\W_])@|@(?=(?:channel|here|everyone|all)\b)", re.IGNORECASE)
+_MARK = re.compile(r"\*|(?<![^\W_])[_~]")
 
 Finding = Mapping[str, Any] | sqlite3.Row
 # The links of a finding, by its id: of many findings they are too long to be held at once.
@@ -49,8 +56,14 @@ def form_webhook(
 def form_slack(delivery: Mapping[str, Any], image: str, findings: Sequence[Finding], test: bool) -> bytes:
     """Return the body for a Slack-compatible webhook: `text` with a line per finding."""
     lines = [f"*{_escape(_subject(delivery, image, findings, test))}*"]
-    lines += [f"- {_escape(_line(finding))}" for finding in findings[:_LINES_SLACK]]
-    lines += _rest(findings, _LINES_SLACK)
+    size = len(lines[0])
+    for finding in findings[:_LINES_SLACK]:
+        line = f"- {_escape(_line(finding))}"
+        size += len(line) + 1
+        if size > _TEXT_SLACK:
+            break
+        lines.append(line)
+    lines += _rest(findings, len(lines) - 1)
     return json.dumps({"text": "\n".join(lines)}).encode()
 
 
@@ -99,15 +112,15 @@ def _links(text: str, size: int) -> tuple[str, int]:
 def _subject(delivery: Mapping[str, Any], image: str, findings: Sequence[Finding], test: bool) -> str:
     counts = Counter(finding["severity"] for finding in findings)
     said = ", ".join(f"{counts[name]} {name}" for name in reversed(SEVERITIES) if counts[name])
-    subject = f"Clair: {said} in {_plain(image or delivery['manifest'])[:200]}"
+    subject = f"Clair: {said} in {_short(image or delivery['manifest'])}"
     return f"TEST {subject}" if test else subject
 
 
 def _line(finding: Finding) -> str:
-    package = " ".join(filter(None, (_plain(finding["package"]), _plain(finding["version"]))))
-    fixed = f"fixed in {_plain(finding['fixed_in'])}" if finding["fixed_in"] else "no fix yet"
-    taken_back = "" if finding["reason"] == "added" else f" ({_plain(finding['reason'])})"
-    return f"{finding['severity']}: {_plain(finding['vulnerability'])}, {package[:200]}, {fixed[:200]}{taken_back}"
+    package = " ".join(_short(part) for part in (finding["package"], finding["version"]) if part)
+    fixed = f"fixed in {_short(finding['fixed_in'])}" if finding["fixed_in"] else "no fix yet"
+    taken_back = "" if finding["reason"] == "added" else f" ({_short(finding['reason'])})"
+    return f"{finding['severity']}: {_short(finding['vulnerability'])}, {package}, {fixed}{taken_back}"
 
 
 def _rest(findings: Sequence[Finding], shown: int) -> list[str]:
@@ -119,5 +132,17 @@ def _plain(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
+def _short(text: str) -> str:
+    plain = _plain(text)
+    return plain if len(plain) <= _NAME else f"{plain[: _NAME - 1]}…"
+
+
 def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Return a text that neither Slack nor what speaks its format takes for markup; a digest or a version stays as it is.
+
+    A zero-width space ends what would be a mention or a link, a thin one keeps a mark from beginning anything: both read it
+    as a blank. Marks inside of a word are none, and no blank helps against a backquote.
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "'")
+    text = _MENTION.sub("@\u200b", text).replace("](", "]\u200b(")
+    return _MARK.sub("\\g<0>\u200a", text)

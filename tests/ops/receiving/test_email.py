@@ -114,15 +114,15 @@ def test_recipient_that_was_mistyped_gets_it_when_it_is_corrected(
     idle: Receiver, notifier: Notifier, mailbox: tuple[Mailbox, int]
 ) -> None:
     box, port = mailbox
-    box.refuse = {"opps@example.com"}
-    mail_target(idle, port, recipients=["boss@example.com", "opps@example.com"])
+    box.refuse = {"opsx@example.com"}
+    mail_target(idle, port, recipients=["boss@example.com", "opsx@example.com"])
     idle.start()
     identity = notifier.add(finding())
     idle.notify(identity)
     wait_until(lambda: idle.one(identity)["deliveries"] and idle.one(identity)["deliveries"][0]["tries"] >= 1)
     idle.kill()
     settings = idle.folder / "settings.toml"
-    settings.write_text(settings.read_text().replace("opps@", "ops@"))
+    settings.write_text(settings.read_text().replace("opsx@", "ops@"))
 
     idle.start()
     wait_until(lambda: idle.one(identity)["state"] == "delivered")
@@ -135,8 +135,8 @@ def test_recipient_that_was_mistyped_gets_it_when_it_is_corrected(
     [
         ("", ["boss@example.com", "ops@example.com"]),
         ('["ops@example.com"]', ["ops@example.com"]),
-        ('["opps@example.com"]', ["boss@example.com", "ops@example.com"]),
-        ('{"boss@example.com": true, "opps@example.com": false}', ["ops@example.com"]),
+        ('["opsx@example.com"]', ["boss@example.com", "ops@example.com"]),
+        ('{"boss@example.com": true, "opsx@example.com": false}', ["ops@example.com"]),
     ],
     ids=["nothing", "a list of an earlier receiver", "such a list, corrected", "who has got it"],
 )

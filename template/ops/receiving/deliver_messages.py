@@ -99,7 +99,7 @@ class Deliverer:
                 (text,) = connection.execute("SELECT links FROM finding WHERE id = ?", (identity,)).fetchone()
                 return str(text)
 
-            image = image_name(connection, row["manifest"])
+            image = image_name(connection, row["manifest"], target.image)
             connection.row_factory = _slim()
             findings = select_findings(connection, row["notification"], row["manifest"], target, test)
             connection.row_factory = None

@@ -17,12 +17,13 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from .expect_test import NOTIFICATION_PATH, TEST_NOTIFIER
+from .keep_store import Keeper
 from .learn_names import Names
 from .open_store import Store
 from .plan_deliveries import plan_deliveries, store_findings
 from .read_settings import Target
 from .sign_token import sign_token
-from .wait_longer import FETCH_TRIES, LONGEST_SECONDS, wait_seconds
+from .wait_longer import FETCH_TRIES, wait_seconds
 from .write_log import log, timestamp
 
 _TIMEOUT_SECONDS = 30.0
@@ -30,11 +31,8 @@ _MAXIMUM_PAGE_BYTES = 16 * 1024 * 1024
 _MAXIMUM_PAGES = 20_000
 _DELETE_TRIES = 12
 _TEST_DELETE_SECONDS = 2.0
-# How often is looked whether the clock was set back.
-_CLOCK_SECONDS = 10.0
 # Findings in one transaction.
 _TOGETHER = 100
-KEPT_DAYS = 90
 
 
 class Failed(Exception):
@@ -67,8 +65,7 @@ class Fetcher:
         self._names = names
         self._delete_seconds = delete_seconds
         self._stopping = threading.Event()
-        self._cleaned = 0.0
-        self._looked = -_CLOCK_SECONDS
+        self._keeper = Keeper(store, delete_seconds)
         self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
         self._thread.start()
 
@@ -81,10 +78,10 @@ class Fetcher:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._heed_clock()
+                self._keeper.heed_clock()
                 if self._once():
                     continue
-                self._clean()
+                self._keeper.clean()
             except sqlite3.Error as error:
                 log("error", "database not written", error=str(error))
                 self._stopping.wait(1)
@@ -242,37 +239,3 @@ class Fetcher:
         if len(body) > _MAXIMUM_PAGE_BYTES:
             raise Failed("the notifier's page is too large")
         return answer.status, body
-
-    def _heed_clock(self) -> None:
-        """Let be due what waits longer than anything ever does: the clock was set back since."""
-        if time.monotonic() < self._looked + _CLOCK_SECONDS:
-            return
-        self._looked = time.monotonic()
-        latest = time.time() + max(LONGEST_SECONDS, self._delete_seconds) + 60
-        parked = (
-            ("notification", "next_try", "state = 'received'"),
-            ("delivery", "next_try", "state = 'waiting'"),
-            ("notification", "delete_at", "delete_at IS NOT NULL"),
-        )
-        for table, column, state in parked:
-            which = f"{state} AND {column} > ?"
-            with self._store.read() as connection:
-                if not connection.execute(f"SELECT 1 FROM {table} WHERE {which} LIMIT 1", (latest,)).fetchone():  # noqa: S608
-                    continue
-            with self._store.write() as connection:
-                connection.execute(f"UPDATE {table} SET {column} = 0 WHERE {which}", (latest,))  # noqa: S608 - own names
-
-    def _clean(self) -> None:
-        """Once an hour: forget what ended KEPT_DAYS ago; what is dead stays until somebody has looked."""
-        if time.monotonic() < self._cleaned + 3600 and self._cleaned:
-            return
-        self._cleaned = time.monotonic()
-        old = (
-            "SELECT id FROM notification WHERE received < ? AND state = 'fetched' AND delete_at IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM delivery WHERE notification = notification.id AND state IN ('waiting', 'dead'))"
-        )
-        limit = timestamp(time.time() - KEPT_DAYS * 86400)
-        with self._store.write() as connection:
-            for table in ("delivery", "finding"):
-                connection.execute(f"DELETE FROM {table} WHERE notification IN ({old})", (limit,))  # noqa: S608 - own names
-            connection.execute(f"DELETE FROM notification WHERE id IN ({old})", (limit,))  # noqa: S608 - own names

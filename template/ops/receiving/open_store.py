@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS delivery (
     next_try REAL NOT NULL DEFAULT 0,
     error TEXT NOT NULL DEFAULT '',
     delivered TEXT,
-    remaining TEXT NOT NULL DEFAULT ''  -- e-mail: JSON list of recipients that have not got it yet
+    remaining TEXT NOT NULL DEFAULT ''  -- e-mail: JSON object, recipient to whether it has got it
 );
 CREATE INDEX IF NOT EXISTS delivery_due ON delivery (target, state, next_try);
 CREATE INDEX IF NOT EXISTS delivery_notification ON delivery (notification);

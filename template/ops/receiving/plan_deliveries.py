@@ -113,9 +113,11 @@ def image_names(connection: sqlite3.Connection, manifest: str) -> list[str]:
     return [row["name"] for row in rows]
 
 
-def image_name(connection: sqlite3.Connection, manifest: str) -> str:
-    """Return the newest name of an image, empty if none is known."""
-    return next(iter(image_names(connection, manifest)), "")
+def image_name(connection: sqlite3.Connection, manifest: str, pattern: str = "") -> str:
+    """Return the name of an image that a pattern fits, else the newest; empty if none is known."""
+    names = image_names(connection, manifest)
+    fitting = [name for name in names if pattern and fnmatch.fnmatchcase(name, pattern)]
+    return next(iter(fitting or names), "")
 
 
 def _passes(row: sqlite3.Row, target: Target) -> bool:

@@ -49,9 +49,10 @@ def test_image_with_two_names_reaches_the_targets_of_both(tmp_path: Path, order:
         plan_deliveries(connection, "n", targets, False)
         states = dict(connection.execute("SELECT target, state FROM delivery").fetchall())
         newest = image_name(connection, DIGEST)
+        shown = image_name(connection, DIGEST, "staging/*")
 
     assert states == {"prod": "waiting", "staging": "waiting", "other": "filtered"}
-    assert newest == order[1]
+    assert (newest, shown) == (order[1], "staging/app:1")
 
 
 def test_name_that_is_told_again_is_the_newest(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ for line in sys.stdin:
     if not line.rstrip().endswith(";"):
         continue
     if "json_build_object" in statement:
-        print(json.dumps({{"rows": [["debian/updater", now, now, now, None]]}}), flush=True)
+        print(json.dumps({{"rows": [["debian/updater", now, now, now, None, False]]}}), flush=True)
     elif "EXISTS" in statement:
         print("t", flush=True)
     statement = ""

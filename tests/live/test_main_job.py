@@ -94,6 +94,21 @@ def test_clean_image_is_clean(scanned: Scanned) -> None:
     assert document["verdict"] == "clean"
 
 
+def test_feed_that_the_matchers_view_leaves_out_makes_no_verdict(scanned: Scanned) -> None:
+    """As after an update that ended, or met another, before Clair had brought its view of the newest updates up to date."""
+    name = scanned.deployment.psql("matcher", "SELECT updater FROM update_operation WHERE updater LIKE '%v3.18%'")[0][0]
+    newer = f"INSERT INTO update_operation (updater, fingerprint, kind) VALUES ('{name}', 'newer', 'vulnerability')"
+    scanned.deployment.psql("matcher", newer)
+    try:
+        done = scan(scanned.deployment, scanned.image(CLEAN))
+    finally:
+        scanned.deployment.psql("matcher", "DELETE FROM update_operation WHERE fingerprint = 'newer'")
+
+    assert done.returncode == 3
+    assert f"the feed {name} is stored and not in use, Clair's view of the newest updates leaves it out" in done.stderr
+    assert scan(scanned.deployment, scanned.image(CLEAN)).returncode == 0
+
+
 def test_image_without_packages_is_undecided(scanned: Scanned) -> None:
     empty = sample_image.empty_image()
     registry = f"http://{scanned.registry}"

@@ -159,6 +159,8 @@ class _Judge:
     def _updater(self, row: LedgerRow, family: Mapping[str, Any]) -> UpdaterState:
         judged = self._updaters.judge_one(row.updater)
         error = "" if self._offline else row.error
+        if row.unused:
+            return UpdaterState(row.updater, FAILING, row, None, judged.reason)
         if judged.state == NEVER:
             reason = judged.reason if error else f"the feed {printable(row.updater)} ran, and nothing of it is stored"
             return UpdaterState(row.updater, FAILING if error else NEVER_RAN, row, None, reason)

@@ -29,6 +29,7 @@ class LedgerRow:
     """What the database knows of one updater; times are seconds since 1970, None where it has none.
 
     `stored_at` is the last update that stored data: without one the updater is not loaded, whatever its status says.
+    `unused`: it is stored, and the matcher does not look at it (read_ledger.ROWS).
     """
 
     updater: str
@@ -36,6 +37,7 @@ class LedgerRow:
     last_attempt: Optional[float] = None
     last_success: Optional[float] = None
     error: str = ""
+    unused: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,11 @@ class Updaters:
         failure = f": {printable(row.error, 200)}" if row.error else ""
         if row.stored_at is None:
             return State(NEVER, (name,), None, f"the feed {printable(name)} never loaded{failure}")
+        if row.unused:
+            reason = (
+                f"the feed {printable(name)} is stored and not in use, Clair's view of the newest updates leaves it out"
+            )
+            return State(NEVER, (name,), None, reason)
         succeeded_at = row.last_success
         exported_at = ledger.exported_at(name)
         if exported_at is not None and (self._feeds.offline or succeeded_at is None):

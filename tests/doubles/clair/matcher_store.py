@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,7 @@ class MatcherStore:
         self._database = database
         self._release = release
         self._initialised = False
+        self._refreshing = threading.Lock()
 
     def initialised(self) -> bool:
         """Say whether any vulnerability was ever stored; once it is true it stays true in this process."""
@@ -109,7 +111,15 @@ class MatcherStore:
         return str(ref)
 
     def refresh_latest(self) -> None:
-        """Bring the view of the newest operations up to date, where the schema has it."""
+        """Bring the view of the newest operations up to date, where the schema has it.
+
+        One after the other: the original does not wait, and two at once may leave the view without the newer operation, by
+        chance. A test that wants that does it to the database itself.
+        """
+        with self._refreshing:
+            self._refresh_latest()
+
+    def _refresh_latest(self) -> None:
         if self._release.since("4.7.1"):
             self._database.query("REFRESH MATERIALIZED VIEW CONCURRENTLY latest_update_operations")
         elif self._release.since("4.7.0"):

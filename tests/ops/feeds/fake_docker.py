@@ -1,6 +1,6 @@
 """Stands in for `docker` and `docker compose`: psql that answers as the ledger's, a matcher's log, a container of clairctl.
 
-Reads `state.json` in the folder FAKE_FEEDS: `rows` (as read_ledger.ROWS selects them; `rows_after` once clairctl ran),
+Reads `state.json` in the folder FAKE_FEEDS: `rows` (as read_ledger.ROWS selects them; without the last member: in use; `rows_after` once clairctl ran),
 `busy`, `counts`, `unproven` (answers to the other statements), `complaint` (what psql says before it ends), `log` (lines of
 the matcher's log), `inspect`, and `clairctl`: `lines` (its standard error), `output` (hexadecimal), `take` (bytes of standard
 input it reads, default all), `code`, `seconds` before it ends, `file` (bytes of a file it keeps open). The container's script
@@ -36,7 +36,7 @@ def psql() -> int:
         return 1
     rows = found.get("rows_after", found["rows"]) if (FOLDER / "ran").exists() else found["rows"]
     answers = {
-        "FROM updater_status s": json.dumps({"rows": rows}),
+        "FROM updater_status s": json.dumps({"rows": [[*row, False][:6] for row in rows]}),
         "pg_locks": str(found.get("busy", 0)),
         "uo_vuln": json.dumps({"rows": found.get("counts", [])}),
         "coalesce(fingerprint": json.dumps(found.get("unproven", [])),

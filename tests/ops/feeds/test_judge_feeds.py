@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ops.feeds.judge_feeds import FRESH, NEVER_LOADS, FamilyState, exit_code, judge_feeds
+from ops.feeds.judge_feeds import FAILING, FRESH, NEVER_LOADS, FamilyState, exit_code, judge_feeds
 from ops.feeds.list_needed import asked_families, is_name, missing_updaters, needed_updaters
 from ops.feeds.match_updaters import Ledger, LedgerRow, read_feeds
 from ops.feeds.read_runs import Run
@@ -152,6 +152,14 @@ def test_a_complete_family_has_all_it_needs_and_it_is_current(changes: list[tupl
             current = [updater.name for updater in family.counted if updater.current]
             assert missing_updaters(facts_of, current) == []
             assert len(current) == len(family.counted)
+
+
+def test_feed_that_is_not_in_use_is_failing_however_fresh_it_is() -> None:
+    rows = {name: LedgerRow(name, NOW, NOW, NOW, "", True) for name in USUAL}
+
+    for family in judge(rows, None):
+        assert family.state == FAILING
+        assert "is stored and not in use" in family.reason
 
 
 def test_every_reason_is_one_printable_line() -> None:

@@ -1,6 +1,6 @@
 """Stands in for `docker` and `docker compose` in tests: an `exec` or `run` of psql that answers like the ledger's.
 
-Reads FAKE_LEDGER, a JSON file: `rows` (as read_ledger.ROWS selects them), `present` (values that exist), `complaint`
+Reads FAKE_LEDGER, a JSON file: `rows` (as read_ledger.ROWS selects them; without the last member: in use), `present` (values that exist), `complaint`
 (what psql or docker writes on standard error before it ends), `exit`. Appends its arguments and the first line it read
 (the password) to FAKE_LEDGER with `.log` at its end.
 """
@@ -32,7 +32,9 @@ def main(arguments: list[str]) -> int:
         if not statement.rstrip().endswith(";"):
             continue
         if "json_build_object" in statement:
-            print(ledger.get("answer") or json.dumps({"rows": ledger["rows"]}), flush=True)
+            print(
+                ledger.get("answer") or json.dumps({"rows": [[*row, False][:6] for row in ledger["rows"]]}), flush=True
+            )
         elif match := re.search(r"EXISTS .* = '([^']*)'\)", statement):
             print("t" if match.group(1) in ledger["present"] else "f", flush=True)
         statement = ""

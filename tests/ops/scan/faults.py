@@ -6,7 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +300,10 @@ FEEDS = [
     Fault("the feed has failed for days", "", lambda world: world.age("debian/updater", 72, "HTTP 503"),
           f"scan undecided, IMAGE: {DEBIAN}: the feed debian/updater last succeeded 3 d ago, 24 h are allowed: HTTP 503 "
           "(--allow-stale accepts that)", VERIFY, 3),
+    Fault("the feed is stored, and the matcher does not look at it", "",
+          lambda world: world.ledger.rows.update({"debian/updater": replace(world.ledger.rows["debian/updater"], unused=True)}),
+          f"scan undecided, IMAGE: {DEBIAN}: the feed debian/updater is stored and not in use, Clair's view of the newest "
+          "updates leaves it out", VERIFY, 3),
     Fault("the feed succeeded in the future", "", lambda world: world.age("debian/updater", -2),
           f"scan undecided, IMAGE: {DEBIAN}: nothing tells how old the feed debian/updater is (--allow-stale accepts that)",
           VERIFY, 3),

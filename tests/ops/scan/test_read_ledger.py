@@ -88,6 +88,13 @@ def test_the_ledger_holds_each_updater_with_its_times(session: LedgerSession) ->
     assert rows["oracle-2026-updater"].error == "HTTP 404"
 
 
+@pytest.mark.parametrize(("member", "unused"), [("false", False), ("true", True), ("null", True), ('"f"', True)])
+def test_only_a_feed_that_is_surely_in_use_counts_as_that(member: str, unused: bool) -> None:
+    rows = parse_rows(f'{{"rows": [["debian/updater", 3.5, 4.0, 5, null, {member}]]}}')
+
+    assert rows["debian/updater"].unused is unused
+
+
 def test_one_session_answers_many_questions(session: LedgerSession, docker: Docker) -> None:
     session.ledger()
 

@@ -8,6 +8,7 @@ must be closed to writes (freeze_edge), whose file tells when Traefik has loaded
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any, Callable, Dict, List, Sequence
 
@@ -25,6 +26,10 @@ SERVERS = "dynamic/services.yaml"
 # Requests that Traefik had given to a server before it took it off its list; reads take milliseconds.
 SETTLE_SECONDS = 1.0
 STOP_SECONDS = 30
+# A Compose whose `upgrade` was killed goes on by itself and ends within seconds.
+COMPOSE_SECONDS = 20.0
+# How Compose calls a container that is to take another's place, until that one is gone (compose pkg/compose/convergence.go).
+_REPLACING = re.compile(r"[0-9a-f]{12}_.+")
 
 
 def roll(
@@ -90,6 +95,7 @@ def _roll_replicas(deployment: Deployment, service: str, timeout_seconds: float,
     # While it holds another list, this is what it held; a roll that was cut short left the copy beside it.
     original = _original(deployment)
     extra = f"{deployment.name}-{service}-{count + 1}"
+    _end_replacing(deployment, service, progress)
     limit = progress.seconds + timeout_seconds
     options = ["--no-deps", "--no-recreate", "--scale", scale]
     start(deployment, [service], options, limit, progress, wait_for=[])
@@ -106,6 +112,19 @@ def _roll_replicas(deployment: Deployment, service: str, timeout_seconds: float,
     remove_extras(deployment, service)
     _forget_original(deployment)
     _mend_numbers(deployment, service, timeout_seconds, progress)
+
+
+def _end_replacing(deployment: Deployment, service: str, progress: Progress) -> None:
+    """Let a replacement that was cut short come to its end, or remove it: it would count as one of the replicas, without its name."""
+    limit = progress.seconds + COMPOSE_SECONDS
+    while True:
+        found = [one for one in containers(deployment) if one.service == service and _REPLACING.fullmatch(one.name)]
+        if not found or progress.seconds > limit:
+            break
+        progress.waiting(f"waiting for {found[0].name}")
+        time.sleep(POLL_SECONDS)
+    for one in found:
+        engine.docker(["rm", "--force", "--volumes", one.id], timeout_seconds=60, check=False)
 
 
 def restore_servers(deployment: Deployment) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.live.conftest import DeploymentFactory
 from tests.live.samples import FAMILIES, add_samples, clair, no_traceback, wait_for_feeds, wait_until
@@ -121,14 +122,14 @@ def test_a_disk_that_is_too_small_refuses_before_anything_is_touched(old: Deploy
 def test_a_disk_that_fills_up_during_the_backup_leaves_all_as_it_was(old: Deployment) -> None:
     # A small file system where pg_dump writes; the applied file is what runs.
     override = old.root / "state" / "applied" / "compose.override.yaml"
-    override.write_text(
-        "services: {database-client: {tmpfs: ['/tmp:mode=1777,size=64m', '/backup/matcher:mode=1777,size=8k']}}\n",
-        encoding="utf-8",
-    )
+    kept = override.read_bytes()
+    added = yaml.safe_load(kept)
+    added["services"]["database-client"] = {"tmpfs": ["/tmp:mode=1777,size=64m", "/backup/matcher:mode=1777,size=8k"]}
+    override.write_text(yaml.safe_dump(added), encoding="utf-8")
     try:
         sentence = told(old, "upgrade", "--yes", code=2)
     finally:
-        override.unlink()
+        override.write_bytes(kept)
 
     assert "backup failed, backups/: no space left on the disk" in sentence
     assert sentence.endswith(f"Clair {OLD} answers as before")

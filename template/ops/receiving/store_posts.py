@@ -108,10 +108,10 @@ def _insert(connection: sqlite3.Connection, post: Post) -> bool:
     sql = "INSERT OR IGNORE INTO notification (id, callback, received, test) VALUES (?, ?, ?, ?)"
     if connection.execute(sql, row).rowcount == 1:
         return True
-    # Also one that waits for its deletion: Clair marks it as delivered after this post's answer.
+    # Also one that waits for its deletion, since Clair marks it as delivered after this answer, and one that was given up.
     connection.execute(
         "UPDATE notification SET deleted = NULL, delete_tries = 0, delete_at = ?"
-        " WHERE id = ? AND (deleted IS NOT NULL OR delete_at IS NOT NULL)",
+        " WHERE id = ? AND (deleted IS NOT NULL OR delete_at IS NOT NULL OR delete_tries > 0)",
         (time.time() + post.again_seconds, post.identity),
     )
     # It was empty when it was asked for, or given up; Clair would not post again what it does not hold.

@@ -16,6 +16,7 @@ from ops.receiving.list_notifications import list_notifications
 from ops.receiving.open_store import Store
 from ops.receiving.plan_deliveries import image_name, plan_deliveries, store_findings
 from ops.receiving.read_settings import Target
+from ops.receiving.store_posts import Post, _insert
 
 from tests.ops.receiving.conftest import DIGEST, finding
 
@@ -120,3 +121,17 @@ def test_dead_letters_stay_in_sight_behind_newer_notifications(tmp_path: Path) -
     document = json.loads("".join(list_notifications(store, [], "", "", 1)))
 
     assert [row["id"] for row in document["notifications"]] == ["n4", "n2", "n1"]
+
+
+def test_deletion_that_was_given_up_is_tried_again_after_a_repeat(tmp_path: Path) -> None:
+    store = Store(tmp_path / "receiver.db")
+
+    with store.write() as connection:
+        _insert(connection, Post("n", "", False, 3.0))
+        connection.execute("UPDATE notification SET state = 'fetched', delete_tries = 12")
+        store_findings(connection, "n", [finding()])
+        _insert(connection, Post("n", "", False, 3.0))
+        tries, due = connection.execute("SELECT delete_tries, delete_at FROM notification").fetchone()
+
+    assert tries == 0
+    assert due > time.time()

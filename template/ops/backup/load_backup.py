@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import time
 from contextlib import suppress
-from typing import Dict, List, Mapping
+from typing import Dict, List, Mapping, Optional
 
 from ..clair.run_clairctl import size
 from ..errors import NO, UNDECIDED, USAGE, Problem
@@ -186,14 +186,14 @@ class LoadFollower:
 
 def check_room(deployment: Deployment, backup: Backup) -> None:
     """Raise Problem (2) if the bundled server's disk has no room for the data of a backup beside what it has."""
-    needed = _SPARE_BYTES + int(1.1 * sum(backup.size_bytes(name) for name in backup.databases))
-    free = server_free_bytes(deployment)
+    require_room("restore not begun, the database's disk", server_free_bytes(deployment), backup, _SPARE_BYTES)
+
+
+def require_room(failure: str, free: Optional[int], backup: Backup, spare: int = 0) -> None:
+    """Raise Problem (2) if the databases of a backup, and `spare` bytes, do not fit into `free` bytes; None: nobody knows."""
+    needed = spare + int(1.1 * sum(backup.size_bytes(name) for name in backup.databases))
     if free is not None and free < needed:
-        raise Problem(
-            f"restore not begun, the database's disk: {size(free)} free, and up to {size(needed)} are needed",
-            "docker system df",
-            USAGE,
-        )
+        raise Problem(f"{failure}: {size(free)} free, and up to {size(needed)} are needed", "docker system df", USAGE)
 
 
 def _drop_quietly(deployment: Deployment, suffix: str) -> None:

@@ -8,7 +8,6 @@ time, or another restore-test is running. Environment: FILE (default: the newest
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -21,7 +20,7 @@ from ..host.state_lock import hold_lock
 from ..settings import Deployment, load_deployment
 from ..state.role_passwords import SUPERUSER, identifier
 from .dump_databases import folder_bytes
-from .load_backup import FOLDER, LoadFollower, extension_statements, load_script
+from .load_backup import FOLDER, LoadFollower, extension_statements, load_script, require_room
 from .read_backup import Backup, backups_folder, check_backup, newest_backup
 from .run_client import Mount
 from .scratch_server import Scratch, scratch_server
@@ -52,7 +51,7 @@ def prove(deployment: Deployment, backup: Backup, timeout_seconds: float, progre
     mounts = [Mount(backup.path, FOLDER)]
     with scratch_server(deployment, PURPOSE, progress, mounts) as scratch:
         refuse_newer_server(backup, _major(scratch))
-        _require_room(scratch, backup)
+        require_room("restore-test not begun, Docker's disk", scratch.free_bytes(), backup)
         names = backup.databases
         scratch.psql("".join(f"CREATE DATABASE {identifier(name)} TEMPLATE template0;\n" for name in names))
         for name in names:
@@ -88,17 +87,6 @@ def _major(scratch: Scratch) -> int:
     return int(scratch.psql("SELECT current_setting('server_version_num')::int / 10000;\n").strip())
 
 
-def _require_room(scratch: Scratch, backup: Backup) -> None:
-    needed = int(1.1 * sum(backup.size_bytes(name) for name in backup.databases))
-    free = scratch.free_bytes()
-    if free is not None and free < needed:
-        raise Problem(
-            f"restore-test not begun, Docker's disk: {size(free)} free, and up to {size(needed)} are needed",
-            "docker system df",
-            USAGE,
-        )
-
-
 def read_whole(path: Path, progress: Progress) -> Backup:
     """Return a backup after every byte of it was checked, with progress. Raises Problem as `check_backup` does."""
     try:
@@ -110,14 +98,7 @@ def read_whole(path: Path, progress: Progress) -> Backup:
 def main(argv: List[str]) -> int:
     """Run `restore-test`."""
     parser = Parser("restore-test", "Prove a backup in a scratch database: every row and every digest.")
-    parser.add_argument(
-        "file",
-        nargs="?",
-        default=os.environ.get("FILE", ""),
-        metavar="FILE",
-        help="the backup (default: newest) [FILE]",
-    )
-    parser.add_argument("--file", dest="flag", default="", metavar="FILE", help="the same")
+    parser.add_file("the backup (default: newest)")
     parser.add_switch("--json", "JSON", "print a JSON document")
     parser.add_timeout(TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
@@ -126,7 +107,7 @@ def main(argv: List[str]) -> int:
     progress = Progress()
     deployment.state.mkdir(mode=0o700, exist_ok=True)
     with hold_lock(deployment, "restore-test", deployment.state / "restore-test.lock"):
-        path = choose_backup(deployment, options.flag or options.file)
+        path = choose_backup(deployment, options.file)
         backup = read_whole(path, progress)
         progress.line(
             f"{backup.name}: {', '.join(backup.databases)} of Clair {backup.manifest['clair_release']}, "

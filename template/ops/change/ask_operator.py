@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from ..errors import NO, USAGE, Problem
 from ..host.read_arguments import Parser
-from ..state.track_change import Change
 
 
 def add_yes(parser: Parser) -> None:
@@ -22,24 +20,6 @@ def add_change_options(parser: Parser, timeout_seconds: float) -> None:
     add_yes(parser)
     parser.add_timeout(timeout_seconds)
     parser.add_switch("--allow-small", "ALLOW_SMALL", "only warn if this host is smaller than deployment_size asks for")
-
-
-def tell_unfinished(change: Change, as_json: bool) -> None:
-    """Print, in place of a plan, where an unfinished change stands: the command goes on from there."""
-    known = {
-        "operation": change.operation,
-        "from": change.facts.get("from"),
-        "to": change.facts.get("to"),
-        "step": change.step,
-    }
-    if as_json:
-        print(json.dumps({"format": 1, "unfinished": known}, indent=1))
-    else:
-        print(
-            "unfinished: {operation} from {from} to {to}, which stands at step {step} and goes on from there".format(
-                **known
-            )
-        )
 
 
 def ask(command: str, question: str, yes: bool) -> None:

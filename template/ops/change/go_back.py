@@ -20,21 +20,19 @@ from ..lifecycle.start_database import SERVICE, start_database
 from ..settings import Deployment
 from ..state.apply_state import drop_old_parts
 from ..state.build_parts import CLAIR_SERVICES
-from ..state.track_change import Change, advance, drop_change, forget_last_change, schema_of
+from ..state.track_change import STEPS, Change, advance, drop_change, forget_last_change, schema_of
 from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import drop_previous, previous_deployment, return_to_previous
 from .roll_services import remove_extras, restore_servers
 from .start_applied import start_everything
 
-# Without databases to load: unload, start, verify, open.
-_STEPS = ("close", "load", "stop", "swap", "start", "check", "open")
-
 
 def back_steps(change: Change) -> List[str]:
     """Return the steps of the way back, in their order."""
-    touched = bool(change.facts.get("touched"))
-    return [step for step in _STEPS if touched or step not in ("load", "stop")]
+    # "return" is the one step of the way back to another volume (move_database).
+    left_out = ("return",) if change.facts.get("touched") else ("return", "load", "stop")
+    return [step for step in STEPS["rollback"] if step not in left_out]
 
 
 def go_back(deployment: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:

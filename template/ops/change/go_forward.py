@@ -19,16 +19,14 @@ from ..lifecycle.start_services import own_services
 from ..settings import Deployment, load_deployment
 from ..state.apply_state import drop_old_parts, swap_in
 from ..state.build_parts import CLAIR_SERVICES, build_parts, top_files
-from ..state.track_change import Change, advance, finish_change, forget_last_change
+from ..state.track_change import STEPS, UNTOUCHED, Change, advance, finish_change, forget_last_change
 from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import previous_deployment, save_previous
-from .plan_upgrade import ORDER, Step, rolls_without_gap
+from .plan_upgrade import Step, rolls_without_gap
 from .roll_services import roll
 from .run_admin import run_steps
 
-# Before these nothing of the old release was touched: the way back is to open the edge.
-UNTOUCHED = ("freeze", "backup", "keep")
 # Parts that are swapped before the first service: clairctl's, and what the Clair services share.
 _SHARED_PARTS = ("tools",)
 _PARTS = {
@@ -50,8 +48,8 @@ class Run:
 
 def step_names(deployment: Deployment) -> List[str]:
     """Return the steps of an upgrade to `deployment`, in their order."""
-    rolls = [f"roll-{name}" for name in ORDER if name in deployment.facts["services"]]
-    return [*UNTOUCHED, "apply", "admin-pre", *rolls, "admin-post", "verify", "thaw"]
+    rolls = {f"roll-{name}" for name in deployment.facts["services"]}
+    return [name for name in STEPS["upgrade"] if not name.startswith("roll-") or name in rolls]
 
 
 def go_forward(run: Run, change: Change, wrote: Callable[[Change], None]) -> Dict[str, float]:

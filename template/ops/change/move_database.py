@@ -24,14 +24,22 @@ from ..settings import Deployment, load_deployment
 from ..state.apply_state import DATABASE_VOLUME, drop_old_parts, swap_in
 from ..state.build_parts import CLAIR_SERVICES, build_parts, top_files
 from ..state.refuse_change import chosen_volume, data_major
-from ..state.track_change import Change, advance, drop_change, finish_change, forget_last_change, schema_of, turn_back
+from ..state.track_change import (
+    STEPS,
+    UNTOUCHED,
+    Change,
+    advance,
+    drop_change,
+    finish_change,
+    forget_last_change,
+    schema_of,
+    turn_back,
+)
 from .check_release import check_release
 from .freeze_edge import freeze, is_frozen, thaw
 from .keep_previous import previous_deployment, return_to_previous, save_previous
 from .start_applied import start_database_where_down, start_everything
 
-UNTOUCHED = ("freeze", "backup", "keep")
-STEPS = (*UNTOUCHED, "apply", "load", "start", "verify", "thaw")
 STOP_SECONDS = 120
 # Step that was cut short: where it goes on. Since `start`, a `down` may have removed what there is to verify.
 _AGAIN = {"load": "apply", "verify": "start"}
@@ -45,7 +53,8 @@ def move(
     The lock must be held. Raises Problem as the steps do; the journal then stands at the step that failed.
     """
     begin = _AGAIN.get(change.step, change.step)
-    for name in STEPS[STEPS.index(begin) :]:
+    steps = STEPS["database-upgrade"]
+    for name in steps[steps.index(begin) :]:
         if change.step != name:
             change = advance(new, change, name)
             wrote(change)

@@ -150,22 +150,20 @@ def run(deployment: Deployment, work: Restore, forward: Callable[[], None], prog
 def main(argv: List[str]) -> int:
     """Run `restore`."""
     parser = Parser("restore", "Bring a backup's databases back; what came into them since is lost.")
-    parser.add_argument("file", nargs="?", default=os.environ.get("FILE", ""), metavar="FILE", help="the backup [FILE]")
-    parser.add_argument("--file", dest="flag", default="", metavar="FILE", help="the same")
+    parser.add_file("the backup")
     parser.add_argument(
         "--confirm", default=os.environ.get("CONFIRM", ""), metavar="NAME", help="this deployment's name [CONFIRM]"
     )
     add_yes(parser)
     parser.add_timeout(TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
-    file = options.flag or options.file
     deployment = load_deployment()
     end_like_ctrl_c()
     progress = Progress()
     refuse_unfinished(deployment, "restore")
     unfinished = unfinished_change(deployment) is not None
     # Before anything else: a confirmation that is refused must change nothing, an unfinished restore included.
-    found = _judged(deployment, file, options.confirm, options.yes) if file or not unfinished else None
+    found = _judged(deployment, options.file, options.confirm, options.yes) if options.file or not unfinished else None
     if unfinished:
         _end_unfinished(deployment, options.timeout, progress)
         progress = Progress()

@@ -22,13 +22,12 @@ from ..lifecycle.read_schema import read_schemas
 from ..lifecycle.start_database import SERVICE, start_database
 from ..settings import Deployment
 from ..state.build_parts import CLAIR_SERVICES
-from ..state.track_change import Change, advance, drop_change
+from ..state.track_change import STEPS, Change, advance, drop_change
 from .check_release import edge_problem
 from .freeze_edge import freeze, thaw
 from .plan_upgrade import Step, needed_steps
 from .run_admin import run_steps
 
-STEPS = ("freeze", "load", "swap", "admin-pre", "start", "admin-post", "thaw")
 # Before these nothing in use was touched.
 UNTOUCHED = ("freeze", "load")
 STOP_SECONDS = 30
@@ -61,7 +60,8 @@ class Restore:
             "admin-post": lambda: self._admin("post", "repair"),
             "thaw": lambda: self._end(self._kept),
         }
-        for name in STEPS[STEPS.index(self.change.step) :]:
+        steps = STEPS["restore"]
+        for name in steps[steps.index(self.change.step) :]:
             if self.change.step != name:
                 self.change = advance(self._deployment, self.change, name)
             work[name]()

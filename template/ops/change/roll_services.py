@@ -95,7 +95,7 @@ def _roll_replicas(deployment: Deployment, service: str, timeout_seconds: float,
     # While it holds another list, this is what it held; a roll that was cut short left the copy beside it.
     original = _original(deployment)
     extra = f"{deployment.name}-{service}-{count + 1}"
-    _end_replacing(deployment, service, progress)
+    end_replacing(deployment, service, progress)
     limit = progress.seconds + timeout_seconds
     options = ["--no-deps", "--no-recreate", "--scale", scale]
     start(deployment, [service], options, limit, progress, wait_for=[])
@@ -114,7 +114,7 @@ def _roll_replicas(deployment: Deployment, service: str, timeout_seconds: float,
     _mend_numbers(deployment, service, timeout_seconds, progress)
 
 
-def _end_replacing(deployment: Deployment, service: str, progress: Progress) -> None:
+def end_replacing(deployment: Deployment, service: str, progress: Progress) -> None:
     """Let a replacement that was cut short come to its end, or remove it: it would count as one of the replicas, without its name."""
     limit = progress.seconds + COMPOSE_SECONDS
     while True:

@@ -17,11 +17,10 @@ from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
 from ..settings import Deployment, load_deployment
 from ..state.refuse_change import applied_facts
-from ..state.track_change import Change, drop_change, last_change, schema_of, turn_back, unfinished_change
+from ..state.track_change import UNTOUCHED, Change, drop_change, last_change, schema_of, turn_back, unfinished_change
 from .ask_operator import add_yes, ask
 from .freeze_edge import thaw
 from .go_back import back_steps, backup_of, go_back
-from .go_forward import UNTOUCHED
 from .keep_previous import previous_deployment
 from .start_applied import start_database_where_down
 

@@ -10,12 +10,11 @@ seconds for each step (86400), ALLOW_SMALL=1.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any, Dict, List, Mapping
 
 from ..checks.check_deployment import require, require_merged
-from ..errors import UNDECIDED, USAGE, Problem
+from ..errors import USAGE, Problem
 from ..host import engine
 from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
@@ -28,6 +27,7 @@ from ..state.build_parts import build_parts
 from ..state.create_secrets import create_missing
 from ..state.refuse_change import applied_facts, chosen_volume, data_volume, database_volumes
 from ..state.track_change import (
+    UNTOUCHED,
     Change,
     begin_change,
     forget_last_change,
@@ -35,13 +35,14 @@ from ..state.track_change import (
     refuse_unfinished,
     unfinished_change,
 )
-from .ask_operator import add_change_options, ask, tell_unfinished
+from .ask_operator import add_change_options, ask
 from .end_in_failure import Failure, end_in_failure
 from .free_space import disk_problem
-from .move_database import UNTOUCHED, go_back, kept_volumes, move
+from .move_database import go_back, kept_volumes, move
 from .plan_database import Plan, left_major_of, lines, make_plan, refusal
 from .refuse_late_answer import refuse_late_answer, see
-from .start_applied import database_runs, start_database_where_down
+from .show_plan import require_database, show_nothing, show_plan, show_unfinished
+from .start_applied import start_database_where_down
 
 COMMAND = "database-upgrade"
 TIMEOUT_SECONDS = 86400.0
@@ -114,7 +115,7 @@ def main(argv: List[str]) -> int:
     refuse_unfinished(new, COMMAND)
     unfinished = unfinished_change(new)
     if unfinished is not None and options.plan:
-        tell_unfinished(unfinished, options.json)
+        show_unfinished(unfinished, options.json)
         return 0
     if unfinished is not None:
         return _go_on(new, unfinished, options, progress)
@@ -130,23 +131,18 @@ def main(argv: List[str]) -> int:
         reason = (
             f"nothing to do: {new.name} runs PostgreSQL {old.facts['database']['version']}, which is what is rendered"
         )
-        if options.plan and options.json:
-            print(json.dumps({"format": 1, "nothing_to_do": reason}, indent=1))
+        if options.plan:
+            show_nothing(reason, options.json)
         else:
             progress.line(reason)
         return 0
-    if not options.plan:
-        start_database_where_down(old, options.timeout, progress)
-    elif not database_runs(old):
-        raise Problem(
-            f"no plan, {new.name}: its database does not run, and --plan starts nothing; without it the plan comes first too",
-            f"./clair {COMMAND}",
-            UNDECIDED,
-        )
-    plan = make_plan(old, new, read_schemas(old))
     if options.plan:
-        print(json.dumps({"format": 1, **asdict(plan)}, indent=1) if options.json else "\n".join(lines(plan)))
+        require_database(old, COMMAND)
+        plan = make_plan(old, new, read_schemas(old))
+        show_plan(lines(plan), asdict(plan), options.json)
         return 0
+    start_database_where_down(old, options.timeout, progress)
+    plan = make_plan(old, new, read_schemas(old))
     require(new, options.allow_small)
     for line in lines(plan):
         progress.line(line)

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..backup.database_admin import administer
 from ..checks.check_deployment import require, require_merged
 from ..checks.check_host import local_images
-from ..errors import UNDECIDED, USAGE, Problem
+from ..errors import USAGE, Problem
 from ..host import engine
 from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
@@ -31,16 +31,25 @@ from ..state.apply_state import applied_tree
 from ..state.build_parts import build_parts
 from ..state.create_secrets import create_missing
 from ..state.refuse_change import applied_facts, has_data, older_release_problem
-from ..state.track_change import Change, begin_change, drop_change, refuse_unfinished, turn_back, unfinished_change
-from .ask_operator import add_change_options, ask, tell_unfinished
+from ..state.track_change import (
+    UNTOUCHED,
+    Change,
+    begin_change,
+    drop_change,
+    refuse_unfinished,
+    turn_back,
+    unfinished_change,
+)
+from .ask_operator import add_change_options, ask
 from .end_in_failure import Failure, end_in_failure
 from .free_space import disk_needs, disk_problem
 from .freeze_edge import thaw
 from .go_back import back_steps, go_back
-from .go_forward import UNTOUCHED, Run, go_forward
+from .go_forward import Run, go_forward
 from .plan_upgrade import ORDER, Plan, lines, make_plan, upgrade_problem
 from .refuse_late_answer import refuse_late_answer, see
-from .start_applied import database_runs, start_database_where_down
+from .show_plan import require_database, show_nothing, show_plan, show_unfinished
+from .start_applied import start_database_where_down
 
 TIMEOUT_SECONDS = 3600.0
 
@@ -134,16 +143,21 @@ def main(argv: List[str]) -> int:
     if unfinished is not None:
         refuse_unfinished(new, "upgrade")
         if options.plan:
-            tell_unfinished(unfinished, options.json)
+            show_unfinished(unfinished, options.json)
             return 0
         return _go_on(new, unfinished, options, progress)
     seen = see(new)
     old, reason = _old_or_reason(new)
     if old is None:
-        _tell_nothing(reason, options, progress)
+        if options.plan:
+            show_nothing(reason, options.json)
+        else:
+            progress.line(reason)
         return 0
     if options.plan:
-        _print_plan(_plan_only(old, new), options.json)
+        require_database(old, "upgrade")
+        plan = read_plan(old, new)
+        show_plan(lines(plan), plan.as_dict(), options.json)
         return 0
     start_database_where_down(old, options.timeout, progress)
     plan = read_plan(old, new)
@@ -176,28 +190,6 @@ def _old_or_reason(new: Deployment) -> Tuple[Optional[Deployment], str]:
     if applied.get("clair_release") == new.release:
         return None, f"nothing to upgrade: {new.name} runs Clair {new.release}, which is what is rendered"
     return Deployment(applied, new.root), ""
-
-
-def _plan_only(old: Deployment, new: Deployment) -> Plan:
-    """Return the plan without starting anything for it. Raises Problem (3) if the database does not run."""
-    if not database_runs(old):
-        raise Problem(
-            f"no plan, {new.name}: its database does not run, and --plan starts nothing; without it the plan comes first too",
-            "./clair upgrade",
-            UNDECIDED,
-        )
-    return read_plan(old, new)
-
-
-def _print_plan(plan: Plan, as_json: bool) -> None:
-    print(json.dumps(plan.as_dict(), indent=1) if as_json else "\n".join(lines(plan)))
-
-
-def _tell_nothing(reason: str, options: Any, progress: Progress) -> None:
-    if options.plan:
-        print(json.dumps({"format": 1, "nothing_to_do": reason}, indent=1) if options.json else reason)
-    else:
-        progress.line(reason)
 
 
 def _begin(new: Deployment, plan: Plan, timeout_seconds: float, progress: Progress) -> Change:

@@ -28,6 +28,11 @@ class Parser(argparse.ArgumentParser):
         default = value not in ("", "0", "no", "false")
         self.add_argument(flag, action="store_true", default=default, help=f"{help_text} [{variable}=1]")
 
+    def add_file(self, help_text: str) -> None:
+        """Add the file that a command is about: as it stands, or after `--file`, else from the environment."""
+        self.add_argument("file", nargs="?", default=argparse.SUPPRESS, metavar="FILE", help=f"{help_text} [FILE]")
+        self.add_argument("--file", default=os.environ.get("FILE", ""), metavar="FILE", help="the same")
+
     def add_timeout(self, default: float = TIMEOUT_SECONDS) -> None:
         """Add `--timeout SECONDS`, the limit of everything that waits."""
         self.add_argument(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import Problem
+from ..errors import UNDECIDED, Problem
 
 
 def check_output(path: str) -> None:
@@ -25,7 +25,7 @@ def check_output(path: str) -> None:
 def write_output(pieces: Iterable[str], path: str) -> None:
     """Write text to the file `path` (0644), or to standard output if it is empty.
 
-    Raises Problem (2) if the file cannot be written. A reader of standard output that goes away early is no failure:
+    Raises Problem if the file (2) or standard output (3) cannot be written. A reader of standard output that goes away early is no failure:
     the exit code still says what the verdict is.
     """
     if not path:
@@ -61,3 +61,7 @@ def _write_stdout(pieces: Iterable[str]) -> None:
     except BrokenPipeError:
         # `./clair scan ... | head`: what is left to flush at exit goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = (error.strerror or str(error)).lower()
+        raise Problem(f"output not written, standard output: {reason}", "df -h", UNDECIDED) from error

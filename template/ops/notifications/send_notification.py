@@ -11,13 +11,13 @@ Environment overrides: TIMEOUT (seconds, 240), JSON=1.
 from __future__ import annotations
 
 import json
-import signal
 from contextlib import suppress
 from typing import Any, Dict, List, Optional
 
 from ..backup.scratch_server import scratch_server
 from ..errors import NO, USAGE, Problem
 from ..host.escape_text import printable
+from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.read_logs import log_reason
 from ..host.show_progress import Progress
@@ -217,7 +217,7 @@ def main(argv: List[str]) -> int:
         )
     refuse_unapplied(deployment)
     # A process that is asked to end removes what it made, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_ctrl_c()
     progress = Progress()
     tell = (
         (lambda stage: progress.line(line(stage))) if options.json else (lambda stage: print(line(stage), flush=True))

@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from ..errors import UNDECIDED, USAGE, Problem
 from ..feeds.list_needed import asked_families, is_enrichment
 from ..feeds.match_updaters import duration
 from ..feeds.show_feeds import moment
+from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
@@ -203,15 +203,12 @@ def export_feeds(deployment: Deployment, target: Path, timeout_seconds: float, p
 def main(argv: Sequence[str]) -> int:
     """Run `feeds-export`."""
     parser = Parser("feeds-export", "Load the feeds of this deployment here and pack them into one file.")
-    parser.add_argument("file", nargs="?", default=os.environ.get("FILE", ""), metavar="FILE", help="the pack [FILE]")
-    parser.add_argument("--file", dest="flag", default="", metavar="FILE", help="the same")
+    parser.add_file("the pack")
     parser.add_timeout(TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
-    options.file = options.flag or options.file
     target = check_target(options.file, "feeds-export")
     deployment = load_deployment()
-    # Ends as Ctrl-C does, so that nothing is left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_ctrl_c()
     progress = Progress()
     try:
         with only_one(deployment):

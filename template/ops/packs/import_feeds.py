@@ -10,8 +10,6 @@ all is in. Environment: FILE, TIMEOUT in seconds (7200).
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +23,7 @@ from ..feeds.match_updaters import Ledger, duration
 from ..feeds.read_feeds import read_feed_ledger
 from ..feeds.read_ledger import LedgerSession
 from ..feeds.show_feeds import moment, show
+from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.read_json import Unreadable, read_text
 from ..host.show_progress import Progress
@@ -149,13 +148,11 @@ def _read_state(deployment: Deployment) -> Mapping[str, Any]:
 def main(argv: Sequence[str]) -> int:
     """Run `feeds-import`."""
     parser = Parser("feeds-import", "Bring the feeds of a pack into the database.")
-    parser.add_argument("file", nargs="?", default=os.environ.get("FILE", ""), metavar="FILE", help="the pack [FILE]")
-    parser.add_argument("--file", dest="flag", default="", metavar="FILE", help="the same")
+    parser.add_file("the pack")
     parser.add_timeout(TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
-    options.file = options.flag or options.file
     deployment = load_deployment()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_ctrl_c()
     progress = Progress()
     begun = False
     try:

@@ -85,7 +85,7 @@ class Writer:
     def _write(self, posts: list[Post], refusals: list[Refusal]) -> None:
         try:
             with self._store.write() as connection:
-                new = [_insert(connection, post) for post in posts]
+                new = [insert_post(connection, post) for post in posts]
                 rows = [(one.at, one.status, one.reason) for one in refusals[-_REFUSED_KEPT:]]
                 connection.executemany("INSERT INTO refused VALUES (?, ?, ?)", rows)
                 if rows:
@@ -102,7 +102,8 @@ class Writer:
             self._arrived.set()
 
 
-def _insert(connection: sqlite3.Connection, post: Post) -> bool:
+def insert_post(connection: sqlite3.Connection, post: Post) -> bool:
+    """Store a post, or what its repetition means for one that is known; return whether it is new."""
     now = timestamp()
     row = (post.identity, post.callback, now, int(post.test))
     sql = "INSERT OR IGNORE INTO notification (id, callback, received, test) VALUES (?, ?, ?, ?)"

@@ -28,12 +28,13 @@ _WAYS_OUT = {
 _WAYS_BACK = {"upgrade": "./clair rollback", "database-upgrade": "./clair rollback"}
 # Operation: the steps that a journal may stand at, and the facts that every one of them has (change/ does the work).
 _DONE = "done"
-_UNTOUCHED = ("freeze", "backup", "keep")
+# Before these nothing of what runs is touched: the way back of an upgrade or a database-upgrade is to open the edge.
+UNTOUCHED = ("freeze", "backup", "keep")
 _ROLLS = [f"roll-{name}" for name in ("clair-database", "indexer", "matcher", "notifier", "receiver", "traefik")]
 STEPS: Dict[str, Tuple[str, ...]] = {
-    "upgrade": (*_UNTOUCHED, "apply", "admin-pre", *_ROLLS, "admin-post", "verify", "thaw"),
+    "upgrade": (*UNTOUCHED, "apply", "admin-pre", *_ROLLS, "admin-post", "verify", "thaw"),
     "rollback": ("close", "load", "stop", "swap", "start", "check", "open", "return"),
-    "database-upgrade": (*_UNTOUCHED, "apply", "load", "start", "verify", "thaw"),
+    "database-upgrade": (*UNTOUCHED, "apply", "load", "start", "verify", "thaw"),
     "restore": ("freeze", "load", "swap", "admin-pre", "start", "admin-post", "thaw"),
 }
 _FACTS = {

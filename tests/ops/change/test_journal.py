@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops.change import go_back, go_forward, move_database, restore_steps
+from ops.change import go_back, move_database
 from ops.errors import Problem
 from ops.settings import Deployment
 from ops.state import track_change
@@ -123,14 +123,9 @@ def test_a_journal_that_cannot_be_opened_is_named_by_its_path(deployment: Deploy
     assert caught.value.hint == "ls -l state/journal.json"
 
 
-def test_every_step_of_a_change_is_one_that_its_journal_may_stand_at() -> None:
-    services = dict.fromkeys(["clair-database", "indexer", "matcher", "notifier", "receiver", "traefik"])
-    steps = go_forward.step_names(Deployment({"services": services}, Path()))
-
-    assert tuple(steps) == STEPS["upgrade"]
-    assert (*go_back._STEPS, "return") == STEPS["rollback"]
-    assert STEPS["database-upgrade"] == move_database.STEPS
-    assert STEPS["restore"] == restore_steps.STEPS
+def test_every_step_of_a_journal_is_one_that_a_command_does() -> None:
+    assert set(STEPS["database-upgrade"]) == set(move_database._WORK)
+    assert {*STEPS["rollback"]} - {"return"} == set(go_back._WORK)
 
 
 @pytest.mark.parametrize(("content", "reason"), DAMAGED.values(), ids=DAMAGED)

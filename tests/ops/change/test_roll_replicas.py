@@ -29,7 +29,7 @@ def test_a_replacement_that_ends_by_itself_is_waited_for(monkeypatch: pytest.Mon
     answers = iter([[LEFT, NAMED], [LEFT], [NAMED]])
     monkeypatch.setattr(roll_services, "containers", lambda _: next(answers))
 
-    roll_services._end_replacing(DEPLOYMENT, "indexer", Progress())
+    roll_services.end_replacing(DEPLOYMENT, "indexer", Progress())
 
     assert removed == []
     assert list(answers) == []
@@ -38,6 +38,6 @@ def test_a_replacement_that_ends_by_itself_is_waited_for(monkeypatch: pytest.Mon
 def test_a_replacement_that_stays_is_removed(monkeypatch: pytest.MonkeyPatch, removed: list[str]) -> None:
     monkeypatch.setattr(roll_services, "containers", lambda _: [LEFT, NAMED])
 
-    roll_services._end_replacing(DEPLOYMENT, "indexer", Progress())
+    roll_services.end_replacing(DEPLOYMENT, "indexer", Progress())
 
     assert removed == ["rm --force --volumes 26c0"]

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ops.host.heed_signals import end_like_ctrl_c
 from ops.host.show_progress import Progress
+
+from tests.support.places import ROOT
+
+FULL = Path("/dev/full")
 
 
 @pytest.fixture
@@ -48,3 +55,21 @@ def test_nohup_stays_in_force() -> None:
     end_like_ctrl_c()
 
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has /dev/full")
+def test_standard_output_that_takes_nothing_is_one_line_and_undecided() -> None:
+    code = "import sys; from ops.host.write_output import write_output; from ops.__main__ import report; from ops.errors import Problem\n"
+    code += "try: write_output(['x' * 100000], '')\nexcept Problem as problem: sys.exit(report(problem))"
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT / "template",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.stderr == "output not written, standard output: no space left on device\nHINT: df -h\n"
+    assert done.returncode == 3

@@ -16,7 +16,7 @@ from ops.receiving.list_notifications import list_notifications
 from ops.receiving.open_store import Store
 from ops.receiving.plan_deliveries import image_name, plan_deliveries, store_findings
 from ops.receiving.read_settings import Target
-from ops.receiving.store_posts import Post, _insert
+from ops.receiving.store_posts import Post, insert_post
 
 from tests.ops.receiving.conftest import DIGEST, finding
 
@@ -127,10 +127,10 @@ def test_deletion_that_was_given_up_is_tried_again_after_a_repeat(tmp_path: Path
     store = Store(tmp_path / "receiver.db")
 
     with store.write() as connection:
-        _insert(connection, Post("n", "", False, 3.0))
+        insert_post(connection, Post("n", "", False, 3.0))
         connection.execute("UPDATE notification SET state = 'fetched', delete_tries = 12")
         store_findings(connection, "n", [finding()])
-        _insert(connection, Post("n", "", False, 3.0))
+        insert_post(connection, Post("n", "", False, 3.0))
         tries, due = connection.execute("SELECT delete_tries, delete_at FROM notification").fetchone()
 
     assert tries == 0

@@ -1,0 +1,45 @@
+"""What `--plan` prints of a change: the plan, why there is nothing to do, or where an unfinished one stands; for a person or as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping, Sequence
+
+from ..errors import UNDECIDED, Problem
+from ..settings import Deployment
+from ..state.track_change import Change
+from .start_applied import database_runs
+
+
+def show_plan(text: Sequence[str], document: Mapping[str, Any], as_json: bool) -> None:
+    """Print lines, or the document that says the same to a program."""
+    print(json.dumps({"format": 1, **document}, indent=1) if as_json else "\n".join(text))
+
+
+def show_unfinished(change: Change, as_json: bool) -> None:
+    """Print, in place of a plan, where an unfinished change stands: the command goes on from there."""
+    known = {
+        "operation": change.operation,
+        "from": change.facts.get("from"),
+        "to": change.facts.get("to"),
+        "step": change.step,
+    }
+    line = "unfinished: {operation} from {from} to {to}, which stands at step {step} and goes on from there".format(
+        **known
+    )
+    show_plan([line], {"unfinished": known}, as_json)
+
+
+def show_nothing(reason: str, as_json: bool) -> None:
+    """Print, in place of a plan, why there is nothing to do."""
+    show_plan([reason], {"nothing_to_do": reason}, as_json)
+
+
+def require_database(old: Deployment, command: str) -> None:
+    """Raise Problem (3) if the database does not run that a plan is read from: `--plan` starts nothing."""
+    if not database_runs(old):
+        raise Problem(
+            f"no plan, {old.name}: its database does not run, and --plan starts nothing; without it the plan comes first too",
+            f"./clair {command}",
+            UNDECIDED,
+        )

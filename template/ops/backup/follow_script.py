@@ -89,17 +89,8 @@ def run_script(
 
 
 def _start(folder: Path, command: Sequence[str]) -> "subprocess.Popen[str]":
-    return engine.open_process(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        cwd=folder,
-        # Ctrl-C is for this process, which then removes the container.
-        start_new_session=True,
-    )
+    # Ctrl-C is for this process, which then removes the container.
+    return engine.open_process(command, cwd=folder, start_new_session=True)
 
 
 def _follow(

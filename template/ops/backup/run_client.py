@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from ..checks.check_external import CONNECT_SECONDS
 from ..errors import USAGE, Problem
 from ..host import engine
+from ..host.explain_failure import explain
 from ..host.write_files import make_folder, write_file
 from ..lifecycle.start_database import SERVICE
 from ..settings import Deployment
@@ -133,7 +134,7 @@ def run_client(
         text = "\n".join(client.errors)
         if "no such service" in text.lower():
             raise Problem("client not run, state/applied: applied before this command was there", "./clair up", USAGE)
-        raise engine.explain("compose run database-client", text)
+        raise explain("compose run database-client", text)
     return client
 
 

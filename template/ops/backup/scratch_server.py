@@ -19,6 +19,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
 from ..errors import NO, UNDECIDED, Problem
 from ..host import engine
+from ..host.explain_failure import explain, image_problem
 from ..host.read_logs import log_reason
 from ..host.remove_scratch import SCRATCH
 from ..host.show_progress import Progress
@@ -163,9 +164,9 @@ def _mount_option(mount: Mount) -> str:
 
 
 def _start_problem(image: str, output: str) -> Problem:
-    problem = engine.explain("docker run", output)
+    problem = explain("docker run", output)
     if "image not available" in problem.sentence or "No such image" in output:
-        return engine.image_problem(image, output)
+        return image_problem(image, output)
     return Problem(f"scratch database not started, {image}: {problem.sentence}", problem.hint, UNDECIDED)
 
 

@@ -13,6 +13,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from ..errors import NO, UNDECIDED, Problem
 from ..host import engine
+from ..host.explain_failure import explain
 from ..settings import Deployment
 from ..state.create_secrets import database_roles
 
@@ -70,7 +71,7 @@ def check_external(deployment: Deployment, timeout_seconds: float) -> None:
     )
     answers = read_answers(result.stdout)
     if set(answers) != set(roles):
-        raise engine.explain("compose run database-client", result.stderr or result.stdout)
+        raise explain("compose run database-client", result.stderr or result.stdout)
     findings = [finding for role in roles for finding in judge(role, answers[role])]
     where = f"{deployment.facts['database']['host']}:{deployment.facts['database']['port']}"
     reasons = {finding.reason for finding in findings if finding.unreachable}

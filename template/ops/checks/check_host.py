@@ -13,6 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import Problem
 from ..host import engine
+from ..host.explain_failure import explain
 from ..settings import Deployment
 from .findings import Finding, from_problem
 
@@ -53,7 +54,7 @@ def docker_findings(deployment: Deployment, allow_small: bool = False) -> List[F
     errors = info.get("ServerErrors") or []
     if errors and not info.get("ServerVersion"):
         # Docker 20.10 and later print what failed here and exit 0.
-        return [from_problem(engine.explain("docker info", "\n".join(map(str, errors))))]
+        return [from_problem(explain("docker info", "\n".join(map(str, errors))))]
     old = engine.version_problem("docker", str(info.get("ServerVersion", "")), engine.DOCKER_MINIMUM)
     findings = [from_problem(old)] if old else []
     return (

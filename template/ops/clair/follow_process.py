@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import IO, Optional, Union
 
 from ..errors import UNDECIDED, USAGE, Problem
-from ..host import engine
 from ..host.escape_text import printable
+from ..host.explain_failure import explain
 
 CHUNK_BYTES = 256 * 1024
 
@@ -83,7 +83,7 @@ def follow(
     code = process.wait()
     if not said.begun:
         text = "\n".join(said.docker)
-        raise older_state() if "no such service" in text.lower() else engine.explain("compose run", text)
+        raise older_state() if "no such service" in text.lower() else explain("compose run", text)
     if outcome.code < 0:  # the script itself was killed
         outcome.code = code
     return outcome

@@ -103,15 +103,8 @@ class Clairctl:
         engine.docker(["rm", "--force", "--volumes", self.container], timeout_seconds=REMOVE_SECONDS, check=False)
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        return engine.open_process(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self._deployment.root,
-            # Ctrl-C is for this process, which then removes the container.
-            start_new_session=True,
-        )
+        # Ctrl-C is for this process, which then removes the container.
+        return engine.open_process(command, text=False, cwd=self._deployment.root, start_new_session=True)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:

@@ -63,11 +63,4 @@ def _conninfo(**fields: Any) -> str:
 
 def start_psql(command: Sequence[str]) -> subprocess.Popen[str]:
     """Start psql with pipes to all three streams. Raises Problem (2) if there is no docker."""
-    return engine.open_process(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-    )
+    return engine.open_process(command)

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..errors import UNDECIDED, Problem
-from ..host import engine
 from ..host.escape_text import printable
+from ..host.explain_failure import explain
 from ..host.read_json import Unreadable, read_text
 from ..network.open_connection import Deadline, NoAnswer
 from ..settings import Deployment
@@ -158,7 +158,7 @@ class LedgerSession:
             lines = [line for line in complaints.splitlines() if re.search("fatal|error", line, re.IGNORECASE)]
             reason = re.sub(r"^.*(fatal|error): +", "", lines[-1] if lines else complaints, flags=re.IGNORECASE)
             return self._failure(printable(reason.strip(), 200))
-        problem = engine.explain("docker exec", complaints)
+        problem = explain("docker exec", complaints)
         return Problem(f"feed ledger unreadable, database matcher: {problem.sentence}", problem.hint, UNDECIDED)
 
 

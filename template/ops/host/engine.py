@@ -1,4 +1,4 @@
-"""Calls `docker` and `docker compose`, and says their failures in words.
+"""Calls `docker` and `docker compose`.
 
 Reads the applied Compose files (`state/applied/`), or the rendered ones where nothing is applied yet; writes nothing.
 Environment: `DOCKER` (default `docker`) and `COMPOSE` (default `$DOCKER compose`) replace the programs, split like a
@@ -15,8 +15,9 @@ import subprocess
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from ..errors import UNDECIDED, USAGE, Problem
+from ..errors import UNDECIDED, Problem
 from ..settings import Deployment
+from .explain_failure import INSTALL_COMPOSE, explain
 
 DOCKER_MINIMUM = (20, 10)
 COMPOSE_MINIMUM = (2, 20)
@@ -33,60 +34,6 @@ _HIDDEN_VARIABLES = (
 )
 _INSTALL_DOCKER = (
     "install Docker Engine 20.10 or newer with Compose 2.20 or newer: https://docs.docker.com/engine/install/"
-)
-_LOAD_IMAGES = "make images lists all; docker load --input FILE brings them in without a registry"
-_INSTALL_COMPOSE = "install Compose 2.20 or newer: https://docs.docker.com/compose/install/linux/"
-
-# Text that docker or Compose prints (lower case), then what failed, the reason ("" for the text's own line), hint, code.
-_KNOWN_FAILURES: Tuple[Tuple[str, str, str, str, int], ...] = (
-    (
-        r"permission denied while trying to connect|connect: permission denied",
-        "docker not allowed, its socket",
-        "permission denied for this user",
-        'sudo usermod -aG docker "$USER", then log in again',
-        USAGE,
-    ),
-    (
-        # Before the daemon's: Compose reports the calls that it cancels then as `error during connect`.
-        r"non-overlapping ipv4 address pool",
-        "networks used up, docker",
-        "no address range is left for another network",
-        "docker network prune, or more ranges by default-address-pools in /etc/docker/daemon.json",
-        USAGE,
-    ),
-    (
-        r"cannot connect to the docker daemon|is the docker daemon running|error during connect|"
-        r"failed to connect to the docker api",
-        "docker unreachable, its daemon",
-        "not running",
-        "sudo systemctl start docker",
-        UNDECIDED,
-    ),
-    (
-        r"is not a docker command|unknown command: docker compose|unknown docker command: \"compose|"
-        r"unknown flag: --project|unknown shorthand flag: 'f' in -f",
-        "compose missing, docker compose",
-        "not installed",
-        _INSTALL_COMPOSE,
-        USAGE,
-    ),
-    (
-        r"port is already allocated|address already in use|ports are not available",
-        "port in use, published port",
-        "",
-        "make check",
-        USAGE,
-    ),
-    (r"no space left on device", "disk full, docker", "", "docker system df", USAGE),
-    (
-        r"no such image|pull access denied|manifest unknown|no matching manifest|manifest for .* not found|"
-        r"failed to resolve reference|image .* not found|failed to pull|toomanyrequests|"
-        r"(head|get) \"?https?://[^ ]*/v2/",
-        "image not available, pull",
-        "",
-        _LOAD_IMAGES,
-        UNDECIDED,
-    ),
 )
 
 
@@ -127,36 +74,15 @@ def compose_command(deployment: Deployment, args: Sequence[str], rendered: bool 
     return [*words, *args]
 
 
-def explain(what: str, output: str) -> Problem:
-    """Return the Problem for the text a failed call left on stderr; `what` is such as `docker ps`."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    last = (
-        re.sub(r"^(error:|Error response from daemon:)\s*", "", lines[-1], flags=re.IGNORECASE)
-        if lines
-        else "no message"
-    )
-    for pattern, failed, reason, hint, code in _KNOWN_FAILURES:
-        if re.search(pattern, output.lower()):
-            return Problem(f"{failed}: {reason or last}", hint, code)
-    return Problem(f"call failed, {what}: {last}", "make check", UNDECIDED)
-
-
-def image_problem(image: str, output: str) -> Problem:
-    """Return the Problem (3, or the daemon's own) for an image that could not be pulled."""
-    problem = explain("docker pull", output)
-    if not problem.sentence.startswith(("call failed", "image not available")):
-        return problem
-    reason = problem.sentence.partition(": ")[2]
-    return Problem(f"image not available, {image}: {reason}", _LOAD_IMAGES, UNDECIDED)
-
-
-def open_process(command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
-    """Start one docker or Compose call with the environment of every call; `options` are Popen's.
+def open_process(command: Sequence[str], text: bool = True, **options: Any) -> "subprocess.Popen[Any]":
+    """Start one docker or Compose call with the environment of every call and a pipe to each stream; `options` are Popen's.
 
     Raises Problem (2) as `run` does if the program is missing or cannot be run.
     """
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    decoded = {"encoding": "utf-8", "errors": "replace"} if text else {}
     try:
-        return subprocess.Popen(list(command), env=environment(), **options)
+        return subprocess.Popen(list(command), env=environment(), **{**streams, **decoded, **options})
     except OSError:
         # `run` fails the same way and has the sentence.
         run(command)
@@ -239,7 +165,7 @@ def version_numbers(text: str) -> Tuple[int, ...]:
 def version_problem(name: str, found: str, minimum: Tuple[int, ...]) -> Optional[Problem]:
     """Return what is wrong with a version of `docker` or `compose`, or None if it is new enough."""
     wanted = ".".join(map(str, minimum))
-    hint = _INSTALL_DOCKER if name == "docker" else _INSTALL_COMPOSE
+    hint = _INSTALL_DOCKER if name == "docker" else INSTALL_COMPOSE
     if not version_numbers(found):
         return Problem(f"{name} unreadable, its version: {found.strip() or 'no answer'}", hint)
     if version_numbers(found) < minimum:

@@ -15,6 +15,7 @@ from typing import Callable, Dict, List, Optional, Sequence
 from ..errors import NO, UNDECIDED, Problem
 from ..settings import Deployment
 from . import engine
+from .explain_failure import explain
 from .read_logs import log_reason
 from .show_progress import Progress
 
@@ -79,21 +80,13 @@ def start(
     """Start services, then return when every replica of `wait_for` (default: all of them) is ready, that is healthy.
 
     `timeout_seconds` counts from the command's start. Raises Problem: a container is unhealthy, exited or restarts again
-    and again (1), the time is over (3), or what Compose says (see `engine.explain`).
+    and again (1), the time is over (3), or what Compose says (see `explain_failure`).
     """
     if not services:
         # Without names Compose would start everything.
         return
     command = engine.compose_command(deployment, ["up", "--detach", *options, *services])
-    process = engine.open_process(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        cwd=deployment.root,
-    )
+    process = engine.open_process(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=deployment.root)
     output: List[str] = []
     # A full pipe would stop Compose.
     reader = threading.Thread(target=lambda: output.extend(process.stderr or []), daemon=True)
@@ -103,7 +96,7 @@ def start(
         code = _watch(deployment, names, process, timeout_seconds, progress, is_ready=is_ready)
         reader.join(timeout=5)
         if code:
-            raise engine.explain("compose up", "".join(output))
+            raise explain("compose up", "".join(output))
     finally:
         progress.end()
         if process.poll() is None:

@@ -7,6 +7,7 @@ from typing import List, Sequence
 
 from ..checks.check_host import local_images
 from ..host import engine
+from ..host.explain_failure import image_problem
 from ..host.show_progress import Progress
 from ..settings import Deployment
 
@@ -42,4 +43,4 @@ def _pull(deployment: Deployment, image: str, timeout_seconds: float) -> None:
     words = ["pull", "--quiet", "--platform", f"linux/{deployment.architecture}", image]
     result = engine.docker(words, timeout_seconds=timeout_seconds, check=False)
     if result.returncode != 0:
-        raise engine.image_problem(image, result.stderr)
+        raise image_problem(image, result.stderr)

@@ -18,6 +18,7 @@ from ..backup.scratch_server import Scratch
 from ..errors import UNDECIDED, Problem
 from ..host import engine
 from ..host.escape_text import printable
+from ..host.explain_failure import explain, image_problem
 from ..host.remove_scratch import SCRATCH
 from ..host.write_files import make_folder, read_tree, write_file, write_tree
 from ..settings import Deployment
@@ -221,9 +222,9 @@ def _start(deployment: Deployment, file: Path, image: str) -> None:
     done = engine.run([*engine.program("compose"), *words, *run], timeout_seconds=_CALL_SECONDS, check=False)
     if done.returncode == 0:
         return
-    problem = engine.explain("compose run", done.stderr)
+    problem = explain("compose run", done.stderr)
     if "image not available" in problem.sentence:
-        raise engine.image_problem(image, done.stderr)
+        raise image_problem(image, done.stderr)
     raise Problem(f"test notifier not started, {image}: {problem.sentence}", problem.hint, UNDECIDED)
 
 

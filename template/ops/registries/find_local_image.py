@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ..errors import UNDECIDED, Problem
 from ..host import engine
 from ..host.escape_text import printable
+from ..host.explain_failure import explain
 from .parse_reference import Platform, normalised_platform
 
 CALL_SECONDS = 60.0
@@ -44,7 +45,7 @@ def find_local_image(name: str) -> LocalImage:
             raise _not_found(name)
         if "invalid reference format" in text or "repository name must be lowercase" in text:
             raise Problem(f"not an image name, {printable(name)!r}: Docker cannot read it", "docker image ls")
-        raise engine.explain("docker image inspect", result.stderr)
+        raise explain("docker image inspect", result.stderr)
     try:
         fields = json.loads(result.stdout)
         platform = normalised_platform(*(str(fields.get(key) or "") for key in ("Os", "Architecture", "Variant")))

@@ -22,6 +22,7 @@ from ..clair.index_manifest import PATH, error_message
 from ..clair.reach_edge import operations_edge
 from ..errors import UNDECIDED, Problem
 from ..host import engine
+from ..host.explain_failure import image_problem
 from ..host.write_files import make_folder
 from ..network.open_connection import Deadline, NoAnswer
 from ..settings import Deployment
@@ -191,7 +192,7 @@ def _not_started(image: str, output: str) -> Problem:
         return Problem(
             f"registry not started, service {SERVICE}: the applied compose.yaml is of an older template", "make up"
         )
-    return engine.image_problem(image, output)
+    return image_problem(image, output)
 
 
 def _answers(host: str) -> bool:

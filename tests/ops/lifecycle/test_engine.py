@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ops.errors import Problem
 from ops.host import engine
+from ops.host.explain_failure import explain, image_problem
 from ops.settings import load_deployment
 
 from tests.ops.lifecycle.conftest import Clair
@@ -117,7 +118,7 @@ def test_a_missing_compose_is_said_with_the_way_to_get_it(clair: Clair, text: st
     ],
 )
 def test_known_failures_of_a_start_have_their_own_sentence(text: str, sentence: str, code: int) -> None:
-    problem = engine.explain("compose up", text)
+    problem = explain("compose up", text)
 
     assert (problem.sentence, problem.code) == (sentence, code)
 
@@ -126,7 +127,7 @@ def test_known_failures_of_a_start_have_their_own_sentence(text: str, sentence: 
     "text", ["manifest for x:1 not found: manifest unknown", "pull access denied for x", "toomanyrequests: rate limit"]
 )
 def test_an_image_that_cannot_be_pulled_is_named(text: str) -> None:
-    problem = engine.image_problem("quay.io/projectquay/clair:4.9.0", f"Error response from daemon: {text}")
+    problem = image_problem("quay.io/projectquay/clair:4.9.0", f"Error response from daemon: {text}")
 
     assert problem.sentence == f"image not available, quay.io/projectquay/clair:4.9.0: {text}"
     assert problem.hint == "make images lists all; docker load --input FILE brings them in without a registry"
@@ -134,7 +135,7 @@ def test_an_image_that_cannot_be_pulled_is_named(text: str) -> None:
 
 
 def test_a_daemon_that_is_down_is_not_blamed_on_the_image() -> None:
-    assert engine.image_problem("x:1", "Cannot connect to the Docker daemon").sentence.startswith("docker unreachable")
+    assert image_problem("x:1", "Cannot connect to the Docker daemon").sentence.startswith("docker unreachable")
 
 
 def test_a_call_without_an_answer_ends(tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_versions_are_compared_by_their_numbers(name: str, found: str, sentence:
 
 @given(st.text())
 def test_any_output_gives_one_line(text: str) -> None:
-    problem = engine.explain("docker ps", text)
+    problem = explain("docker ps", text)
 
     assert len(problem.sentence.splitlines()) == 1
     assert problem.code in (2, 3)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.host import engine
+from ops.host.explain_failure import explain
 
 from .servers import Registry
 
@@ -46,11 +46,11 @@ class FakeEngine:
                 if message == "interrupt":
                     raise KeyboardInterrupt
                 if check:
-                    raise engine.explain(start, message)
+                    raise explain(start, message)
                 return subprocess.CompletedProcess(call, 1, "", message)
         code, out, err = self._run(call)
         if code and check:
-            raise engine.explain(" ".join(call[:2]), err)
+            raise explain(" ".join(call[:2]), err)
         return subprocess.CompletedProcess(call, code, out, err)
 
     def _run(self, call: list[str]) -> tuple[int, str, str]:

@@ -98,11 +98,17 @@ def test_feed_that_the_matchers_view_leaves_out_makes_no_verdict(scanned: Scanne
     """As after an update that ended, or met another, before Clair had brought its view of the newest updates up to date."""
     name = scanned.deployment.psql("matcher", "SELECT updater FROM update_operation WHERE updater LIKE '%v3.18%'")[0][0]
     newer = f"INSERT INTO update_operation (updater, fingerprint, kind) VALUES ('{name}', 'newer', 'vulnerability')"
+    in_use = "SELECT count(*) FROM latest_update_operations JOIN update_operation USING (id) WHERE fingerprint = 'newer'"
     scanned.deployment.psql("matcher", newer)
     try:
         done = scan(scanned.deployment, scanned.image(CLEAN))
+        clair(scanned.deployment, "database")
+        mended = scanned.deployment.psql("matcher", in_use)
     finally:
         scanned.deployment.psql("matcher", "DELETE FROM update_operation WHERE fingerprint = 'newer'")
+        clair(scanned.deployment, "database")
+
+    assert mended == [["1"]]
 
     assert done.returncode == 3
     assert f"the feed {name} is stored and not in use, Clair's view of the newest updates leaves it out" in done.stderr

@@ -165,15 +165,25 @@ def _with_epoch(version: str) -> str:
     return version if ":" in version else f"0:{version or '0'}"
 
 
-def expected_findings(reference: str, architecture: str = "", release: str = "4.9.0") -> frozenset[Finding]:
+def expected_findings(
+    reference: str, architecture: str = "", release: str = "4.9.0", scored: bool = False
+) -> frozenset[Finding]:
     """Return what a Clair release must report for a sample image; raises KeyError if there is no such sample.
 
-    From OVAL, Clair 4.5 and 4.6 know no severity of a Debian package, and name every version with its epoch.
+    From OVAL, Clair 4.5 and 4.6 know no severity of a Debian package, and name every version with its epoch. What has no
+    severity gets that of its CVSS score where the scores are loaded (`scored`).
     """
     key = (reference, architecture) if (reference, architecture) in EXPECTED else (reference, "")
-    if not _reads_oval(release) or "alpine" in reference:
-        return EXPECTED[key]
-    return frozenset(one._replace(severity="Unknown", fixed=_with_epoch(one.fixed)) for one in EXPECTED[key])
+    found = EXPECTED[key]
+    if _reads_oval(release) and "alpine" not in reference:
+        found = frozenset(one._replace(severity="Unknown", fixed=_with_epoch(one.fixed)) for one in found)
+    return frozenset(_with_score(one) for one in found) if scored else found
+
+
+def _with_score(finding: Finding) -> Finding:
+    if finding.severity != "Unknown" or finding.id not in CVSS:
+        return finding
+    return finding._replace(severity=_severity(CVSS[finding.id][1]).capitalize())
 
 
 def matcher_settings(url: str, release: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ __all__ = [
     "add_samples",
     "clair",
     "container_ids",
+    "expected_findings",
     "findings",
     "no_traceback",
     "psk",
@@ -99,6 +100,15 @@ def findings(document: Mapping[str, Any]) -> set[sample_feed.Finding]:
         sample_feed.Finding(one["package"], one["id"], one["severity"], one["fixed"] or "")
         for one in document["findings"]
     }
+
+
+def expected_findings(
+    document: Mapping[str, Any], reference: str, release: str, architecture: str = ""
+) -> frozenset[sample_feed.Finding]:
+    """Return what a json result must hold: the real Clair has the sample feed's scores, the double reads none."""
+    return sample_feed.expected_findings(
+        reference, architecture, release, scored=bool(document["report"]["enrichments"])
+    )
 
 
 def wait_for_feeds(deployment: Deployment, seconds: float = FEED_SECONDS) -> None:

@@ -24,7 +24,6 @@ __all__ = [
     "NEW",
     "OLD",
     "STATE",
-    "environment_of",
     "image_of",
     "images_of",
     "journal",
@@ -94,15 +93,11 @@ def _merged(base: Any, more: Any) -> Any:
     return more
 
 
-def environment_of(deployment: Deployment, **variables: dict[str, str] | None) -> None:
-    """Give containers that are started from now on these variables: service to variables, none where None."""
+def override(deployment: Deployment, service: str, **settings: Any) -> None:
+    """Give the containers of a service that are started from now on these settings of Compose."""
     path = deployment.root / "compose.override.yaml"
     model = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for service, values in variables.items():
-        settings = model["services"].setdefault(service, {})
-        settings.pop("environment", None)
-        if values:
-            settings["environment"] = values
+    model["services"].setdefault(service, {}).update(settings)
     path.write_text(yaml.safe_dump(model, sort_keys=False), encoding="utf-8")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import faults, http_client
+from . import http_client
+
+_TIMEOUT_SECONDS = 10.0
 
 
 class FeedProblem(Exception):
@@ -47,7 +49,7 @@ def get(url: str, headers: dict[str, str], prefix: str) -> tuple[int, str, dict[
         FeedProblem: `prefix` and Go's words.
     """
     try:
-        with http_client.request("GET", url, headers, timeout_seconds=faults.FEED_TIMEOUT_SECONDS) as response:
+        with http_client.request("GET", url, headers, timeout_seconds=_TIMEOUT_SECONDS) as response:
             answer_headers = {name.title(): value for name, value in response.headers.items()}
             return response.status, response.reason, answer_headers, response.read()
     except (http_client.RequestFailed, OSError, http_client.http.client.HTTPException) as error:
@@ -61,7 +63,7 @@ def head_status(url: str, prefix: str) -> int:
         FeedProblem: `prefix` and Go's words.
     """
     try:
-        with http_client.request("HEAD", url, timeout_seconds=faults.FEED_TIMEOUT_SECONDS) as response:
+        with http_client.request("HEAD", url, timeout_seconds=_TIMEOUT_SECONDS) as response:
             return response.status
     except (http_client.RequestFailed, OSError) as error:
         raise FeedProblem(f"{prefix}{error}") from error

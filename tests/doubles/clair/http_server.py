@@ -19,7 +19,6 @@ from email.utils import formatdate
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote
 
-from . import faults
 from .config_validation import split_host_port
 from .log_lines import log
 from .releases import Release
@@ -254,9 +253,7 @@ def _encode(answer: Answer, name: str, window: int) -> Answer:
 class Server:
     """Listens on one address and answers each connection in a thread of its own."""
 
-    def __init__(
-        self, address: str, handler: Handler, tls: ssl.SSLContext | None = None, apply_faults: bool = False
-    ) -> None:
+    def __init__(self, address: str, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
         """Bind the address.
 
         Raises:
@@ -264,7 +261,6 @@ class Server:
         """
         self._handler = handler
         self._tls = tls
-        self._apply_faults = apply_faults
         self._active = 0
         self._idle = threading.Condition()
         self._stopping = False
@@ -344,25 +340,9 @@ class Server:
             method, target, raw_path, unquote(raw_path), parse_qs(query, keep_blank_values=True), headers, body, peer,
             f"{random.getrandbits(64):016x}",
         )  # fmt: skip
-        fault = faults.fault_for(method, request.path) if self._apply_faults else ""
-        if self._apply_faults and faults.ANSWER_DELAY_SECONDS:
-            time.sleep(faults.ANSWER_DELAY_SECONDS)
-        if fault == "drop":
-            return False
-        if fault.startswith("delay="):
-            time.sleep(float(fault[6:]))
-        if fault.isdigit():
-            answer = Answer(int(fault), b"", [], chunked=False)
-        elif fault == "garbage":
-            answer = Answer(200, b"this is no JSON", [("Content-Type", "application/json")])
-        else:
-            answer = self._handler(request)
+        answer = self._handler(request)
         keep = modern and "close" not in headers.get("connection", [""])[0].lower()
-        data = _serialise(answer, method, modern, keep)
-        if fault == "truncate":
-            connection.sendall(data[: max(1, len(data) - len(answer.body) // 2 - 8)])
-            return False
-        connection.sendall(data)
+        connection.sendall(_serialise(answer, method, modern, keep))
         return keep
 
 

@@ -7,7 +7,7 @@ import threading
 import uuid
 from typing import Any, Protocol
 
-from . import faults
+from .clock import TIME_FACTOR
 from .config_loading import Config
 from .delivering import DeliveryFailed, make_deliverer
 from .durations import format_duration
@@ -55,8 +55,8 @@ class Notifier:
             self._matcher, self._indexer = _TestMatcher(), _TestIndexer()
         log("info", component, "initializing poller", interval=format_duration(poll))
         log("info", component, "initializing processors", count=2)
-        self._poll_seconds = poll / faults.TIME_FACTOR
-        self._delivery_seconds = delivery / faults.TIME_FACTOR
+        self._poll_seconds = poll / TIME_FACTOR
+        self._delivery_seconds = delivery / TIME_FACTOR
         if config.get("notifier.webhook") is not None:
             log("info", component, "initializing webhook deliverers", count=2)
         self._deliverer = make_deliverer(config, release)

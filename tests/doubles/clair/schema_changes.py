@@ -5,7 +5,6 @@ Source: remind101/migrate as used by quay/claircore datastore/postgres and quay/
 
 from __future__ import annotations
 
-from . import faults
 from .postgres_store import Database, DatabaseError, lock_key
 
 Migrations = dict[int, str]
@@ -33,8 +32,6 @@ def migrate(database: Database, table: str, migrations: Migrations, highest: int
         for number in sorted(number for number in migrations if number <= highest and number not in done):
             connection.script("BEGIN")
             try:
-                if faults.migration_fails(number):
-                    connection.script("SELECT clair_double_was_asked_to_fail()")
                 if migrations[number]:
                     connection.script(migrations[number])
                 connection.query(f"INSERT INTO {table} (version) VALUES ($1)", [number])

@@ -8,7 +8,6 @@ import ssl
 import sys
 import threading
 
-from . import faults
 from .config_loading import Config, ConfigProblem, load_config
 from .config_validation import validate
 from .http_api import Api
@@ -17,7 +16,7 @@ from .http_server import Server
 from .layer_fetching import spool_folder
 from .log_lines import log, plain, set_level
 from .releases import Release, current_release
-from .services import Panicked, Services, StartFailed, wait_for_ready_delay
+from .services import Panicked, Services, StartFailed
 
 _MODES = ("combo", "indexer", "matcher", "notifier")
 _SHUTDOWN_SECONDS = 10.0
@@ -63,9 +62,6 @@ class _Process:
                     plain(f'panic: fetcher: unable to OpenRoot(""): open {folder}: no such file or directory')
                     return 2
             log("info", "main", "launching http transport")
-            if faults.NEVER_READY:
-                self._stopping.wait()
-            wait_for_ready_delay(faults.READY_DELAY_SECONDS, self._stopping)
             if not self._stopping.is_set():
                 services.build()
                 api = Api(self._config, self._release)
@@ -126,7 +122,7 @@ class _Process:
                     f"tls configuration failed: failed to read x509 cert and key pair: {error}"
                 ) from error
         try:
-            server = Server(address, api.handle, tls, apply_faults=True)
+            server = Server(address, api.handle, tls)
         except (OSError, ValueError) as error:
             words = (
                 f"listen tcp {address}: bind: {os.strerror(error.errno).lower()}"

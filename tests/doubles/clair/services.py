@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 from . import schema_indexer, schema_matcher, schema_notifier
@@ -197,10 +196,3 @@ class Services:
         self._starts.append(notifier.start)
         self._stops.append(notifier.stop)
         self._mounts.append(lambda api: NotifierRoutes(api, self._release, store) and None)
-
-
-def wait_for_ready_delay(seconds: float, stopping: threading.Event) -> None:
-    """Hold the start back, as a test asked."""
-    deadline = time.monotonic() + seconds
-    while not stopping.is_set() and time.monotonic() < deadline:
-        stopping.wait(0.05)

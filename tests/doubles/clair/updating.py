@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from . import faults
+from .clock import TIME_FACTOR
 from .config_loading import Config
 from .durations import format_duration
 from .feed_alpine import AlpineFactory
@@ -87,7 +87,7 @@ class Manager:
         log("info", component, "starting initial updates")
         self._run_logged(component)
         log("info", component, "starting background updates", interval=format_duration(self._period_seconds))
-        while not self._stop.wait(self._period_seconds / faults.TIME_FACTOR):
+        while not self._stop.wait(self._period_seconds / TIME_FACTOR):
             self._run_logged(component)
 
     def _run_logged(self, component: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -42,49 +43,49 @@ def changed(*changes: list[Any]) -> list[list[Any]]:
     ("ledger", "line", "error", "code"),
     [
         pytest.param(
-            [row("debian/updater", 25)],
+            lambda: [row("debian/updater", 25)],
             "debian stale TIME AGE 7 0 of 1 the feed debian/updater last succeeded AGE ago, AGE are allowed",
             "debian stale: the feed debian/updater last succeeded AGE ago, AGE are allowed",
             1,
             id="stale",
         ),
         pytest.param(
-            [row("debian/updater", 2, error="404 Not Found\x1b[31m")],
+            lambda: [row("debian/updater", 2, error="404 Not Found\x1b[31m")],
             "debian failing TIME AGE 7 1 of 1 the feed debian/updater failed: 404 Not Found [31m",
             "debian failing: the feed debian/updater failed: 404 Not Found [31m",
             1,
             id="failing",
         ),
         pytest.param(
-            [row("debian/updater", None, stored=False, error="404")],
+            lambda: [row("debian/updater", None, stored=False, error="404")],
             "debian failing - - 7 0 of 1 the feed debian/updater never loaded: 404",
             "debian failing: the feed debian/updater never loaded: 404",
             1,
             id="failing-from-the-first-run-on",
         ),
         pytest.param(
-            [["debian/updater"]],
+            lambda: [["debian/updater"]],
             "debian never ran - - - 0 of 1 the feed debian/updater never ran",
             "debian never ran: the feed debian/updater never ran",
             3,
             id="never-ran",
         ),
         pytest.param(
-            [["alpine-main-v3.18-updater"]],
+            lambda: [["alpine-main-v3.18-updater"]],
             "alpine never ran TIME AGE 7 1 of 2 the feed alpine-main-v*-updater never ran",
             "alpine never ran: the feed alpine-main-v*-updater never ran",
             3,
             id="half-a-family",
         ),
         pytest.param(
-            [row("debian/updater", 1, stored=False)],
+            lambda: [row("debian/updater", 1, stored=False)],
             "debian never ran - - 7 0 of 1 the feed debian/updater ran, and nothing of it is stored",
             "debian never ran: the feed debian/updater ran, and nothing of it is stored",
             3,
             id="deleted-by-a-migration",
         ),
         pytest.param(
-            [row("debian/updater", -1)],
+            lambda: [row("debian/updater", -1)],
             "debian stale - - 7 0 of 1 nothing tells how old the feed debian/updater is",
             "debian stale: nothing tells how old the feed debian/updater is",
             1,
@@ -93,9 +94,9 @@ def changed(*changes: list[Any]) -> list[list[Any]]:
     ],
 )
 def test_what_is_not_fresh_is_named(
-    *, run: Run, world: World, ledger: list[list[Any]], line: str, error: str, code: int
+    *, run: Run, world: World, ledger: Callable[[], list[list[Any]]], line: str, error: str, code: int
 ) -> None:
-    world.set(rows=changed(*ledger))
+    world.set(rows=changed(*ledger()))
 
     outcome = run("feeds")
 

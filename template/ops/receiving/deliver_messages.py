@@ -75,7 +75,7 @@ class Deliverer:
                 formed = self._form(row)
             if formed is None:
                 # The filters were changed since it was planned.
-                self._mark(row["id"], "filtered", row["tries"], "")
+                self._mark(row, "filtered", row["tries"])
                 return True
             self._send(row, formed)
         except sqlite3.Error:
@@ -86,7 +86,7 @@ class Deliverer:
             # A thread that ended would hold up its target for ever.
             self._put_off(row, NotSent(f"unexpected {type(error).__name__}"))
         else:
-            self._mark(row["id"], "delivered", row["tries"] + 1, "")
+            self._mark(row, "delivered", row["tries"] + 1)
             log("info", "message delivered", target=self._target.name, delivery_id=row["id"])
         return True
 
@@ -139,7 +139,7 @@ class Deliverer:
                 post(target, body, key, self._context)
             except NotSent as failed:
                 part = key.removeprefix(row["id"]).lstrip("-")
-                raise NotSent(f"part {part}: {failed}" if part else str(failed)) from failed
+                raise NotSent(f"part {part}: {failed}" if part else str(failed), pause=failed.pause) from failed
 
     def _put_off(self, row: sqlite3.Row, failed: NotSent) -> None:
         tries = row["tries"] + 1
@@ -148,15 +148,26 @@ class Deliverer:
         if failed.got:
             before = served_recipients(self._target, row["remaining"])
             served = dict.fromkeys(self._target.recipients, False) | before | dict.fromkeys(failed.got, True)
-        self._mark(row["id"], state, tries, str(failed), served)
+        self._mark(row, state, tries, failed, served)
         level, what = ("error", "dead letter") if state == "dead" else ("warn", "message not delivered")
         log(level, what, target=self._target.name, delivery_id=row["id"], error=str(failed), tries=tries)
 
-    def _mark(self, identity: str, state: str, tries: int, error: str, served: dict[str, bool] | None = None) -> None:
-        """Write a result; the target has answered, so a database that is full for a while is waited for."""
-        values = (state, tries, error, time.time() + wait_seconds(max(1, tries)),
+    def _mark(
+        self,
+        row: sqlite3.Row,
+        state: str,
+        tries: int,
+        failed: NotSent | None = None,
+        served: dict[str, bool] | None = None,
+    ) -> None:
+        """Write a result; the target has answered, so a database that is full for a while is waited for.
+
+        A pause that the target asked for holds for all that waits for it; `notifications retry` does not heed it.
+        """
+        now, pause = time.time(), failed.pause if failed else 0.0
+        values = (state, tries, str(failed or ""), now + wait_seconds(max(1, tries)),
                   timestamp() if state == "delivered" else None,
-                  json.dumps(served) if served is not None else None, identity)  # fmt: skip
+                  json.dumps(served) if served is not None else None, row["id"])  # fmt: skip
         while True:
             try:
                 with self._store.write(flushed=False) as connection:
@@ -165,6 +176,11 @@ class Deliverer:
                         " remaining = coalesce(?, remaining) WHERE id = ?",
                         values,
                     )
+                    if pause:
+                        connection.execute(
+                            "UPDATE delivery SET next_try = ? WHERE target = ? AND state = 'waiting' AND next_try < ?",
+                            (now + pause, self._target.name, now + pause),
+                        )
                 return
             except sqlite3.Error as full:
                 log("error", "database not written", error=str(full), target=self._target.name)

@@ -16,15 +16,18 @@ import smtplib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from .read_settings import Target
+from .wait_longer import LONGEST_SECONDS
 
 # How much of an answer is looked at.
 _READ_BYTES = 65536
@@ -39,11 +42,15 @@ _NOT_OFFERED = {
 
 
 class NotSent(Exception):
-    """One sentence why; `got` are the recipients that have got it though others have not."""
+    """One sentence why; `got` are the recipients that have got it though others have not.
 
-    def __init__(self, reason: str, got: Sequence[str] = ()) -> None:
+    `pause` are the seconds for which the target asked to be left alone, 0 if it did not.
+    """
+
+    def __init__(self, reason: str, got: Sequence[str] = (), pause: float = 0.0) -> None:
         super().__init__(reason)
         self.got = got
+        self.pause = pause
 
 
 def trust(ca_file: Path) -> ssl.SSLContext:
@@ -82,9 +89,24 @@ def post(target: Target, body: bytes, identity: str, context: ssl.SSLContext) ->
         # To http.client headers and a body without a length end where the connection was cut.
         raise NotSent("no answer in time")
     if not 200 <= answer.status < 300:
-        raise NotSent(f"HTTP {answer.status}")
+        raise NotSent(f"HTTP {answer.status}", pause=pause_seconds(answer.headers.get("Retry-After", ""), time.time()))
     if start.lstrip(_BLANKS).startswith(b"<"):
         raise NotSent(f"HTTP {answer.status} with an HTML page instead of the target's answer")
+
+
+def pause_seconds(retry_after: str, now: float) -> float:
+    """Return the seconds that a Retry-After asks for, at most an hour, since nobody may stop a target's queue for good.
+
+    It holds seconds or a date (RFC 9110, 10.2.3); anything else asks for none.
+    """
+    if re.fullmatch("[0-9]{1,12}", retry_after):
+        wanted = float(retry_after)
+    else:
+        try:
+            wanted = parsedate_to_datetime(retry_after).timestamp() - now
+        except (TypeError, ValueError, OverflowError):
+            return 0.0
+    return min(max(0.0, wanted), LONGEST_SECONDS)
 
 
 def send_email(target: Target, message: EmailMessage, recipients: Sequence[str], context: ssl.SSLContext) -> None:

@@ -7,6 +7,9 @@ import time
 from contextlib import closing
 from typing import Any
 
+import pytest
+from ops.receiving.send_message import pause_seconds
+
 from tests.ops.receiving.conftest import Notifier, Receiver, Sink, finding, wait_until
 
 MONTH = 30 * 86400
@@ -67,6 +70,50 @@ def test_what_waits_is_sent_at_once_when_its_id_is_given(idle: Receiver, notifie
 
     assert [everything.stdout, one.stdout] == ['{"retried": 0}\n', '{"retried": 1}\n']
     wait_until(lambda: idle.one(identity)["state"] == "delivered")
+
+
+def test_target_that_asks_to_be_left_alone_is_and_its_whole_queue_waits(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    idle.extra["RECEIVER_RETRY_SECONDS"] = "0.01"
+    sink.status, sink.headers, sink.delay = 429, {"Retry-After": "1800"}, 0.5
+    idle.target("hook", "webhook", sink.url)
+    idle.start()
+    identities = [notifier.add(finding("CVE-1")), notifier.add(finding("CVE-2"))]
+    asked_at = time.time()
+    for identity in identities:
+        idle.notify(identity)
+
+    def waits() -> list[tuple[str, float]]:
+        with closing(sqlite3.connect(idle.folder / "receiver.db", timeout=10)) as connection:
+            return connection.execute("SELECT state, next_try FROM delivery").fetchall()
+
+    wait_until(lambda: len(waits()) == 2 and all(due >= asked_at + 1800 for _, due in waits()))
+    assert {state for state, _ in waits()} == {"waiting"}
+    sink.status, sink.headers, sink.delay = 200, {}, 0.0
+    assert [idle.run("retry", one).stdout for one in identities] == ['{"retried": 1}\n'] * 2
+    wait_until(lambda: {idle.one(identity)["state"] for identity in identities} == {"delivered"})
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0.0),
+        ("30", 30.0),
+        ("Wed, 25 Nov 2026 12:00:40 GMT", 40.0),
+        ("Wed, 25 Nov 2026 11:00:00 GMT", 0.0),
+        ("Fri, 25 Nov 2126 12:00:00 GMT", 3600.0),
+        ("999999999999", 3600.0),
+        ("9999999999999999", 0.0),
+        ("-5", 0.0),
+        ("1.5", 0.0),
+        ("soon", 0.0),
+        ("\u0665", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_a_pause_is_seconds_or_a_date_and_at_most_an_hour(header: str, seconds: float) -> None:
+    assert pause_seconds(header, 1795608000.0) == seconds
 
 
 def test_clock_that_was_set_back_parks_nothing(idle: Receiver, notifier: Notifier, sink: Sink) -> None:

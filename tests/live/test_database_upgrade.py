@@ -99,9 +99,11 @@ def test_nobody_to_ask_is_wrong_use(old: Deployment) -> None:
 def test_new_major_holds_the_same_rows_and_rollback_returns(old: Deployment) -> None:
     before, findings = rows(old), sample_findings(old)
 
-    clair(old, "database-upgrade", "--yes")
+    done = json.loads(clair(old, "database-upgrade", "--yes", "--json").stdout)["done"]
 
     assert server(old) == TO
+    assert (done["operation"], done["from"], done["to"]) == ("database-upgrade", FROM, TO)
+    assert [done["old_volume"], done["new_volume"]] == [f"{old.name}_database", f"{old.name}_database-{TO}"]
     assert rows(old) == before
     assert sample_findings(old) == findings
     assert volumes(old) == [f"{old.name}_database", f"{old.name}_database-{TO}"]
@@ -290,7 +292,9 @@ def test_every_hop_keeps_the_rows(
                 clair(made, "rollback", "--yes")
                 assert (server(made), rows(made)) == (old, before)
 
-    clair(made, "database-upgrade", "--drop-old", "--yes")
+    known = set(volumes(made))
+    done = clair(made, "database-upgrade", "--drop-old", "--yes", "--json")
 
-    assert len(volumes(made)) == 1
+    (kept,) = volumes(made)
+    assert set(json.loads(done.stdout)["done"]["deleted"]) == known - {kept}
     assert told(made, "rollback", "--yes", code=2).startswith("nothing to go back from")

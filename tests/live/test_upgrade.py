@@ -5,6 +5,7 @@ One deployment for the module, in this order: every test begins with the old rel
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -236,10 +237,17 @@ def test_upgrade_after_down_starts_the_database_that_it_reads(old: Deployment) -
     clair(old, "down")
 
     plan = told(old, "upgrade", "--plan", code=3)
-    clair(old, "upgrade", "--yes")
+    done = json.loads(clair(old, "upgrade", "--yes", "--json").stdout)["done"]
 
     assert plan.startswith(f"no plan, {old.name}: its database does not run")
     assert images_of(old) == {NEW}
+    assert {name: done[name] for name in ("operation", "from", "to")} == {
+        "operation": "upgrade",
+        "from": OLD,
+        "to": NEW,
+    }
+    assert (old.root / done["backup"] / "manifest.json").is_file()
+    assert set(done["services_seconds"]) == set(old.facts["services"])
     clair(old, "rollback", "--yes")
     assert images_of(old) == {OLD}
 

@@ -16,7 +16,7 @@ def add_yes(parser: Parser) -> None:
 def add_change_options(parser: Parser, timeout_seconds: float) -> None:
     """Add what the commands with a plan have in common; `timeout_seconds` is the default limit of each step."""
     parser.add_switch("--plan", "PLAN", "print what it would do and change nothing")
-    parser.add_switch("--json", "JSON", "with --plan: print a JSON document")
+    parser.add_switch("--json", "JSON", "print what was done, or with --plan the plan, as a JSON document")
     add_yes(parser)
     parser.add_timeout(timeout_seconds)
     parser.add_switch("--allow-small", "ALLOW_SMALL", "only warn if this host is smaller than deployment_size asks for")

@@ -8,7 +8,7 @@ restart of a container, or of the host, brings back the old release with its own
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Sequence
+from typing import Callable, Dict, List
 
 from ..backup.backup_database import make_backup
 from ..checks.check_external import check_external
@@ -52,6 +52,12 @@ def step_names(deployment: Deployment) -> List[str]:
     return [name for name in STEPS["upgrade"] if not name.startswith("roll-") or name in rolls]
 
 
+def steps_from(deployment: Deployment, reached: str) -> List[str]:
+    """Return the steps from `reached` on, also where that is the turn of a service that is no longer rendered."""
+    order = STEPS["upgrade"]
+    return [name for name in step_names(deployment) if order.index(name) >= order.index(reached)]
+
+
 def go_forward(run: Run, change: Change, wrote: Callable[[Change], None]) -> Dict[str, float]:
     """Do the steps from the one the journal stands at; return the seconds that each service took until it worked.
 
@@ -59,8 +65,7 @@ def go_forward(run: Run, change: Change, wrote: Callable[[Change], None]) -> Dic
     step that failed.
     """
     away: Dict[str, float] = {}
-    steps = step_names(run.new)
-    for name in steps[steps.index(change.step) :]:
+    for name in steps_from(run.new, change.step):
         facts = {"touched": True} if _touches_rows(change, name) else {}
         if change.step != name or facts:
             change = advance(run.new, change, name, **facts)
@@ -155,5 +160,5 @@ def _applied(deployment: Deployment) -> Deployment:
 
 def _serving(run: Run, change: Change) -> Deployment:
     """Return the deployment whose edge runs now: the old one's until Traefik was replaced."""
-    steps: Sequence[str] = step_names(run.new)
-    return run.new if steps.index(change.step) > steps.index("roll-traefik") else previous_deployment(run.new)
+    order = STEPS["upgrade"]
+    return run.new if order.index(change.step) > order.index("roll-traefik") else previous_deployment(run.new)

@@ -1,4 +1,4 @@
-"""What `--plan` prints of a change: the plan, why there is nothing to do, or where an unfinished one stands; for a person or as JSON."""
+"""What a change prints: the plan, why there is nothing to do, where an unfinished one stands, what was done; for a person or as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import Any, Mapping, Sequence
 
 from ..errors import UNDECIDED, Problem
+from ..host.show_progress import Progress
 from ..settings import Deployment
 from ..state.track_change import Change
 from .start_applied import database_runs
@@ -33,6 +34,20 @@ def show_unfinished(change: Change, as_json: bool) -> None:
 def show_nothing(reason: str, as_json: bool) -> None:
     """Print, in place of a plan, why there is nothing to do."""
     show_plan([reason], {"nothing_to_do": reason}, as_json)
+
+
+def tell_nothing(reason: str, as_json: bool, progress: Progress) -> None:
+    """Tell, in place of a change, why there is nothing to do."""
+    if as_json:
+        show_nothing(reason, as_json)
+    else:
+        progress.line(reason)
+
+
+def show_done(document: Mapping[str, Any], as_json: bool) -> None:
+    """Print what was done if a program asked for it; a person has read the progress."""
+    if as_json:
+        show_plan([], {"done": document}, as_json)
 
 
 def require_database(old: Deployment, command: str) -> None:

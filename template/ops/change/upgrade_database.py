@@ -4,8 +4,8 @@ Shows the plan and asks (`--yes` answers; `--plan` only shows it). The old volum
 it; `--drop-old` deletes volumes that are no longer in use. What fails, Ctrl-C and SIGTERM lead back to the old server; after
 kill -9 or a power loss `database-upgrade` goes on and `rollback` goes back. Writes `backups/`, `state/`. Exit codes: 0 done, or
 nothing to do; 1 it failed and the old server is back, too little disk, or no agreement; 2 configuration, or nobody to ask;
-3 another command runs, an image cannot be had, no answer in time. Environment: YES=1, PLAN=1, JSON=1 (with --plan), TIMEOUT in
-seconds for each step (86400), ALLOW_SMALL=1.
+3 another command runs, an image cannot be had, no answer in time. Environment: YES=1, PLAN=1, JSON=1, TIMEOUT in seconds for each step
+(86400), ALLOW_SMALL=1.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from .free_space import disk_problem
 from .move_database import go_back, kept_volumes, move
 from .plan_database import Plan, left_major_of, lines, make_plan, refusal
 from .refuse_late_answer import refuse_late_answer, see
-from .show_plan import require_database, show_nothing, show_plan, show_unfinished
+from .show_plan import require_database, show_done, show_nothing, show_plan, show_unfinished, tell_nothing
 from .start_applied import start_database_where_down
 
 COMMAND = "database-upgrade"
 TIMEOUT_SECONDS = 86400.0
 
 
-def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
-    """Do the change from the step its journal stands at; the lock must be held.
+def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> Dict[str, Any]:
+    """Do the change from the step its journal stands at, and return what was done; the lock must be held.
 
     Raises Problem if it failed, after the way back, also after Ctrl-C.
     """
@@ -74,9 +74,11 @@ def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: P
     progress.line(
         f"kept: volume {facts['old_volume']}; way back: ./clair rollback; to delete it: ./clair {COMMAND} --drop-old"
     )
+    told = ("from", "to", "old_volume", "new_volume")
+    return {"operation": COMMAND, **{name: facts[name] for name in told}, "seconds": round(progress.seconds, 1)}
 
 
-def drop_old(deployment: Deployment, yes: bool, progress: Progress) -> int:
+def drop_old(deployment: Deployment, options: Any, progress: Progress) -> int:
     """Delete the volumes of this database that are not in use; there is no way back to them then."""
     volumes = database_volumes(deployment)
     if volumes and (applied_facts(deployment) is None or chosen_volume(deployment) not in volumes):
@@ -84,9 +86,9 @@ def drop_old(deployment: Deployment, yes: bool, progress: Progress) -> int:
         raise Problem(f"nothing deleted, {deployment.name}: which volume is in use is not known", "make up", USAGE)
     doomed = kept_volumes(deployment, volumes)
     if not doomed:
-        progress.line("nothing to delete: every volume of the database is in use")
+        tell_nothing("nothing to delete: every volume of the database is in use", options.json, progress)
         return 0
-    ask(f"{COMMAND} --drop-old", f"delete {', '.join(doomed)} for good?", yes)
+    ask(f"{COMMAND} --drop-old", f"delete {', '.join(doomed)} for good?", options.yes)
     with hold_lock(deployment, COMMAND):
         refuse_unfinished(deployment)
         # A `rollback` while the question stood open uses the other one again.
@@ -97,6 +99,7 @@ def drop_old(deployment: Deployment, yes: bool, progress: Progress) -> int:
         for volume in doomed:
             engine.docker(["volume", "rm", volume], timeout_seconds=300)
             progress.line(f"deleted: volume {volume}")
+    show_done({"operation": f"{COMMAND} --drop-old", "deleted": doomed}, options.json)
     return 0
 
 
@@ -111,7 +114,7 @@ def main(argv: List[str]) -> int:
     require_merged(new)
     progress = Progress()
     if options.drop_old:
-        return drop_old(load_deployment(), options.yes, progress)
+        return drop_old(load_deployment(), options, progress)
     refuse_unfinished(new, COMMAND)
     unfinished = unfinished_change(new)
     if unfinished is not None and options.plan:
@@ -134,7 +137,7 @@ def main(argv: List[str]) -> int:
         if options.plan:
             show_nothing(reason, options.json)
         else:
-            progress.line(reason)
+            tell_nothing(reason, options.json, progress)
         return 0
     if options.plan:
         require_database(old, COMMAND)
@@ -153,7 +156,9 @@ def main(argv: List[str]) -> int:
     with hold_lock(new, COMMAND):
         refuse_unfinished(new)
         refuse_late_answer(new, COMMAND, seen)
-        upgrade(new, _begin(new, plan, read_schemas(old), options.timeout, progress), options.timeout, progress)
+        change = _begin(new, plan, read_schemas(old), options.timeout, progress)
+        done = upgrade(new, change, options.timeout, progress)
+    show_done(done, options.json)
     return 0
 
 
@@ -196,5 +201,6 @@ def _go_on(new: Deployment, change: Change, options: Any, progress: Progress) ->
         pull_missing(new, list(new.facts["services"]), options.timeout, progress)
         if current.step in UNTOUCHED:
             start_database_where_down(load_deployment(new.root), options.timeout, progress)
-        upgrade(new, current, options.timeout, progress)
+        done = upgrade(new, current, options.timeout, progress)
+    show_done(done, options.json)
     return 0

@@ -4,8 +4,8 @@ Shows the plan and asks (`--yes` answers). Then: images, edge closed to writes, 
 the other, `clairctl admin post`, checks, edge open. What fails, Ctrl-C and SIGTERM lead back to the old release by themselves;
 after kill -9 or a power loss `upgrade` goes on and `rollback` goes back. Writes `backups/`, `state/`. Exit codes: 0 done, or
 nothing to do; 1 it failed and the old release is back, too little disk, or no agreement; 2 configuration, or nobody to ask;
-3 another command runs, an image cannot be had, no answer in time. Environment: YES=1, PLAN=1, JSON=1 (with --plan), TIMEOUT in seconds for each step
-(3600), ALLOW_SMALL=1.
+3 another command runs, an image cannot be had, no answer in time. Environment: YES=1, PLAN=1, JSON=1, TIMEOUT in seconds for each step (3600),
+ALLOW_SMALL=1.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from .go_back import back_steps, go_back
 from .go_forward import Run, go_forward
 from .plan_upgrade import ORDER, Plan, lines, make_plan, upgrade_problem
 from .refuse_late_answer import refuse_late_answer, see
-from .show_plan import require_database, show_nothing, show_plan, show_unfinished
+from .show_plan import require_database, show_done, show_nothing, show_plan, show_unfinished, tell_nothing
 from .start_applied import start_database_where_down
 
 TIMEOUT_SECONDS = 3600.0
 
 
-def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
-    """Do an upgrade from the step its journal stands at; the lock must be held.
+def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> Dict[str, Any]:
+    """Do an upgrade from the step its journal stands at, and return what was done; the lock must be held.
 
     Raises Problem if it failed, after the way back, or KeyboardInterrupt likewise.
     """
@@ -75,7 +75,16 @@ def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: P
     progress.line(
         f"upgraded: {new.name} runs Clair {new.release} ({progress.seconds:.0f} s{f'; {told}' if told else ''})"
     )
-    progress.line(f"way back: ./clair rollback (to {change.facts['from']}, as of {latest[0].facts.get('backup', '')})")
+    backup = latest[0].facts.get("backup", "")
+    progress.line(f"way back: ./clair rollback (to {change.facts['from']}, as of {backup})")
+    return {
+        "operation": "upgrade",
+        "from": change.facts["from"],
+        "to": new.release,
+        "backup": backup,
+        "seconds": round(progress.seconds, 1),
+        "services_seconds": {name: round(seconds, 1) for name, seconds in away.items()},
+    }
 
 
 def _bring_back(new: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:
@@ -152,7 +161,7 @@ def main(argv: List[str]) -> int:
         if options.plan:
             show_nothing(reason, options.json)
         else:
-            progress.line(reason)
+            tell_nothing(reason, options.json, progress)
         return 0
     if options.plan:
         require_database(old, "upgrade")
@@ -172,7 +181,8 @@ def main(argv: List[str]) -> int:
         refuse_unfinished(new)
         refuse_late_answer(new, "upgrade", seen)
         change = _begin(new, plan, options.timeout, progress)
-        upgrade(new, change, options.timeout, progress)
+        done = upgrade(new, change, options.timeout, progress)
+    show_done(done, options.json)
     return 0
 
 
@@ -233,5 +243,6 @@ def _go_on(new: Deployment, change: Change, options: Any, progress: Progress) ->
             raise Problem(f"nothing to continue, {new.name}: the upgrade has ended meanwhile", "./clair ps", USAGE)
         pull_missing(new, [*new.facts["services"], SERVICE, "clair-import"], options.timeout, progress)
         start_database_where_down(load_deployment(new.root), options.timeout, progress)
-        upgrade(new, current, options.timeout, progress)
+        done = upgrade(new, current, options.timeout, progress)
+    show_done(done, options.json)
     return 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from ops.change.go_forward import steps_from
 from ops.state.apply_state import apply_state
 from ops.state.create_secrets import create_missing
 from ops.state.track_change import begin_change
@@ -64,6 +65,25 @@ def test_nothing_to_do_is_said_and_is_no_failure(clair: Clair) -> None:  # noqa:
 
     assert (result.code, result.out) == (0, "")
     assert result.err == "nothing to upgrade: clair runs Clair 4.9.0, which is what is rendered\n"
+
+
+def test_nothing_to_do_is_a_document_for_a_program(clair: Clair) -> None:  # noqa: F811
+    create_missing(clair.deployment)
+    apply_state(clair.deployment)
+    clair.docker.on(r"^volume ls", "clair_database\n")
+
+    results = [clair("upgrade", "--json"), clair("upgrade", "--plan", "--json")]
+
+    assert [result.code for result in results] == [0, 0]
+    assert json.loads(results[0].out)["nothing_to_do"].startswith("nothing to upgrade: clair runs Clair 4.9.0")
+    assert results[0].out == results[1].out
+
+
+def test_steps_go_on_after_the_turn_of_a_service_that_is_rendered_no_more(older: Clair) -> None:
+    older.change_facts(services=["clair-database", "traefik", "indexer", "matcher"])
+
+    assert steps_from(older.deployment, "roll-notifier") == ["roll-traefik", "admin-post", "verify", "thaw"]
+    assert steps_from(older.deployment, "roll-matcher")[:2] == ["roll-matcher", "roll-traefik"]
 
 
 def test_a_deployment_that_never_started_has_nothing_to_upgrade(clair: Clair) -> None:  # noqa: F811

@@ -78,17 +78,17 @@ def upgrade(new: Deployment, change: Change, timeout_seconds: float, progress: P
     return {"operation": COMMAND, **{name: facts[name] for name in told}, "seconds": round(progress.seconds, 1)}
 
 
-def drop_old(deployment: Deployment, options: Any, progress: Progress) -> int:
-    """Delete the volumes of this database that are not in use; there is no way back to them then."""
+def drop_old(deployment: Deployment, yes: bool, progress: Progress) -> List[str]:
+    """Delete the volumes of this database that are not in use, and return them; there is no way back to them then."""
     volumes = database_volumes(deployment)
     if volumes and (applied_facts(deployment) is None or chosen_volume(deployment) not in volumes):
         # Only `state/` knows which one is in use where there are several.
         raise Problem(f"nothing deleted, {deployment.name}: which volume is in use is not known", "make up", USAGE)
     doomed = kept_volumes(deployment, volumes)
     if not doomed:
-        tell_nothing("nothing to delete: every volume of the database is in use", options.json, progress)
-        return 0
-    ask(f"{COMMAND} --drop-old", f"delete {', '.join(doomed)} for good?", options.yes)
+        progress.line("nothing to delete: every volume of the database is in use")
+        return []
+    ask(f"{COMMAND} --drop-old", f"delete {', '.join(doomed)} for good?", yes)
     with hold_lock(deployment, COMMAND):
         refuse_unfinished(deployment)
         # A `rollback` while the question stood open uses the other one again.
@@ -99,8 +99,7 @@ def drop_old(deployment: Deployment, options: Any, progress: Progress) -> int:
         for volume in doomed:
             engine.docker(["volume", "rm", volume], timeout_seconds=300)
             progress.line(f"deleted: volume {volume}")
-    show_done({"operation": f"{COMMAND} --drop-old", "deleted": doomed}, options.json)
-    return 0
+    return doomed
 
 
 def main(argv: List[str]) -> int:
@@ -114,7 +113,9 @@ def main(argv: List[str]) -> int:
     require_merged(new)
     progress = Progress()
     if options.drop_old:
-        return drop_old(load_deployment(), options, progress)
+        deleted = drop_old(load_deployment(), options.yes, progress)
+        show_done({"operation": f"{COMMAND} --drop-old", "deleted": deleted}, options.json)
+        return 0
     refuse_unfinished(new, COMMAND)
     unfinished = unfinished_change(new)
     if unfinished is not None and options.plan:

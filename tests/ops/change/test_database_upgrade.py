@@ -142,7 +142,7 @@ def test_only_the_volume_out_of_use_is_deleted(two_volumes: tuple[Deployment, li
     (deployment.applied / "deployment.json").write_text("{}", encoding="utf-8")
     (deployment.applied / "database-volume").write_text("clair_database-18\n", encoding="utf-8")
 
-    assert upgrade_database.drop_old(deployment, True, Progress()) == 0
+    assert upgrade_database.drop_old(deployment, True, Progress()) == ["clair_database"]
 
     assert calls == ["volume rm clair_database"]
 
@@ -157,6 +157,6 @@ def test_rollback_while_the_question_is_open_saves_the_volume_it_returned_to(
     chosen.write_text("clair_database-18\n", encoding="utf-8")
     monkeypatch.setattr(upgrade_database, "ask", lambda *_: chosen.write_text("clair_database\n", encoding="utf-8"))
 
-    upgrade_database.drop_old(deployment, False, Progress())
+    assert upgrade_database.drop_old(deployment, False, Progress()) == []
 
     assert calls == []

@@ -205,6 +205,9 @@ class Fetcher:
                 raise Failed("the notifier's page is unreadable") from error
             if not readable:
                 raise Failed("the notifier's page is unreadable")
+            if seen and not findings:
+                # Clair names a next page only where it holds something: the notification went away in between.
+                raise Failed("the notifier's next page is empty")
             yield findings
             if not following:
                 return

@@ -82,6 +82,7 @@ class Notifier(Served):
         self.deleted: list[str] = []
         self.status = 0
         self.pages_before_failure = -1
+        self.pages_before_deletion = -1
 
     def add(self, *findings: dict[str, Any], identity: str = "") -> str:
         identity = identity or str(uuid.uuid4())
@@ -111,6 +112,9 @@ class Notifier(Served):
         if len(findings) > PAGE:
             page["next"] = findings[PAGE - 1]["id"]
         request.send(200, json.dumps({"page": page, "notifications": findings[:PAGE]}).encode())
+        self.pages_before_deletion -= 1
+        if self.pages_before_deletion == 0:
+            del self.notifications[identity]
 
 
 @dataclass

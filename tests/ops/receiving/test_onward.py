@@ -20,7 +20,7 @@ import pytest
 from ops.receiving.read_settings import BadSettings, Target, read_settings
 from ops.receiving.send_message import NotSent, post
 
-from tests.ops.receiving.conftest import DIGEST, PATH, Notifier, Receiver, Sink, finding, wait_until
+from tests.ops.receiving.conftest import DIGEST, PAGE, PATH, Notifier, Receiver, Sink, finding, wait_until
 
 EMAIL = '[[target]]\nname = "a"\ntype = "email"\nhost = "{host}"\nsender = "{sender}"\nrecipients = ["c@d"]\n'
 
@@ -128,6 +128,24 @@ def test_killed_in_the_middle_of_the_pages(idle: Receiver, notifier: Notifier, s
     wait_until(lambda: sink.got)
     assert len(sink.got[0].document["findings"]) == 1500
     assert len(idle.one(identity)["findings"]) == 1500
+
+
+def test_notification_deleted_at_clair_between_two_pages_is_told_and_what_was_read_is_sent(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    idle.target("hook", "webhook", sink.url)
+    notifier.pages_before_deletion = 2
+    idle.start()
+    identity = notifier.add(*(finding(f"CVE-{number}") for number in range(3 * PAGE)))
+
+    idle.notify(identity)
+
+    wait_until(lambda: idle.one(identity)["state"] == "delivered")
+    assert [line["error"] for line in idle.log if line["message"] == "notification not fetched"] == [
+        "the notifier's next page is empty"
+    ]
+    assert len(sink.got[0].document["findings"]) == 2 * PAGE
+    assert idle.one(identity)["error"] == "unknown to Clair: it answered an empty page"
 
 
 def test_killed_between_fetch_and_delete(idle: Receiver, notifier: Notifier, sink: Sink) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from ops.receiving.send_message import pause_seconds
 
-from tests.ops.receiving.conftest import Notifier, Receiver, Sink, finding, wait_until
+from tests.ops.receiving.conftest import PATH, Notifier, Receiver, Sink, finding, wait_until
 
 MONTH = 30 * 86400
 
@@ -169,3 +170,18 @@ def test_deletion_that_is_pending_waits_for_a_post_that_came_again(idle: Receive
 
     wait_until(lambda: notifier.deleted)
     assert time.monotonic() - posted > 2.8
+
+
+def test_a_test_that_arrived_leaves_no_error_of_its_deletion(idle: Receiver) -> None:
+    """Its notifier is removed with it, so the deletion never comes through."""
+    idle.start()
+    identity = "00000000-0000-4000-8000-000000000001"
+    callback = f"http://notifier-test:6060{PATH}{identity}"
+    assert idle.run("expect-test", "60").returncode == 0
+    assert idle.post(json.dumps({"notification_id": identity, "callback": callback}).encode())[0] == 200
+    sql = "UPDATE notification SET state = 'fetched', delete_at = ?, error = 'not deleted at Clair: HTTP 500'"
+    change(idle, sql, time.time() + MONTH)
+
+    assert idle.run("expect-test", "0").returncode == 0
+
+    assert idle.one(identity)["error"] == ""

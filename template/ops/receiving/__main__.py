@@ -26,7 +26,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from .deliver_messages import Deliverer, end_unknown_targets
-from .expect_test import expect
+from .expect_tests import expect
 from .fetch_findings import Fetcher
 from .learn_names import Names
 from .list_notifications import count_states, list_notifications, retry

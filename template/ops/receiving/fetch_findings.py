@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from .expect_test import NOTIFICATION_PATH, TEST_NOTIFIER
+from .expect_tests import NOTIFICATION_PATH, TEST_NOTIFIER
 from .keep_store import Keeper
 from .learn_names import Names
 from .open_store import Store

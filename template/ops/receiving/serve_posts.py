@@ -19,7 +19,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from .expect_test import NOTIFICATION_PATH, TEST_NOTIFIER, is_expected
+from .expect_tests import NOTIFICATION_PATH, TEST_NOTIFIER, is_expected
 from .open_store import Store
 from .sign_token import Refused, check_token
 from .store_posts import Writer

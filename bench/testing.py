@@ -11,15 +11,17 @@ from bench.project import ROOT
 
 __all__ = ["measure"]
 
+FOLDERS = ("tests/unit", "tests/render", "tests/update")
+
 
 def measure() -> list[Row]:
-    """Return the row of the unit and render tests, and one that says how to measure all."""
-    note("tests: unit and render (up to two minutes)")
+    """Return the row of the tests that need no deployment, on every processor, and one that says how to measure all."""
+    note("tests: unit, render and update (up to two minutes)")
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", "--tb=no", "tests/unit", "tests/render"]
+    command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", "--tb=no", "-n", "auto", *FOLDERS]
     seconds = timed_call(command, folder=ROOT, environment=path)
     cpus = os.cpu_count()
     return [
-        Row("unit and render tests", "< 2 min", f"{seconds / 60:.1f} min", f"one run on {cpus} CPUs"),
+        Row("unit, render and update tests", "< 2 min", f"{seconds / 60:.1f} min", f"one run on {cpus} CPUs"),
         Row("all tests", "< 12 min", None, "`time make test`"),
     ]

@@ -37,6 +37,10 @@ def choose_backup(deployment: Deployment, file: str) -> Path:
     if not file:
         newest = newest_backup(deployment)
         if newest is None:
+            folder = backups_folder(deployment)
+            if folder.is_symlink() and not folder.exists():
+                reason = f"it is a link to {folder.readlink()}, which is not there; is its disk mounted?"
+                raise Problem(f"backup not found, backups/: {reason}", "ls -ld backups", USAGE)
             raise Problem("backup not found, backups/: there is none yet", "./clair backup", USAGE)
         return newest.path
     places = (Path(file), deployment.root / file, backups_folder(deployment) / file)

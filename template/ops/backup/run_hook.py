@@ -17,7 +17,7 @@ def hook_words(hook: str) -> List[str]:
     try:
         return shlex.split(hook)
     except ValueError as error:
-        raise Problem(f"setting unreadable, BACKUP_HOOK: {error}", "unset BACKUP_HOOK", USAGE) from error
+        raise Problem(f"hook unreadable, --hook or BACKUP_HOOK: {error}", "./clair backup --help", USAGE) from error
 
 
 def run_hook(words: Sequence[str], path: Path, timeout_seconds: float, progress: Progress) -> None:

@@ -17,7 +17,7 @@ from ..host.show_progress import Progress
 from ..host.watch_start import containers, works
 from ..lifecycle.pull_images import pull_missing
 from ..lifecycle.start_database import SERVICE, start_database
-from ..settings import Deployment
+from ..settings import Deployment, load_deployment
 from ..state.apply_state import drop_old_parts
 from ..state.build_parts import CLAIR_SERVICES
 from ..state.track_change import STEPS, Change, advance, drop_change, forget_last_change, schema_of
@@ -62,7 +62,15 @@ def _close(old: Deployment, change: Change, timeout_seconds: float, progress: Pr
         backup_of(old, change)
     pull_missing(old, list(old.facts["services"]), timeout_seconds, progress)
     if not is_frozen(old):
-        freeze(old, timeout_seconds, progress)
+        freeze(_serving(old, change), timeout_seconds, progress)
+
+
+def _serving(old: Deployment, change: Change) -> Deployment:
+    """Return the deployment whose edge runs until the swap: its port, its certificate may be other ones than the old one's."""
+    order = STEPS["upgrade"]
+    reached = str(change.facts.get("failed_at") or order[-1])
+    rolled = reached not in order or order.index(reached) > order.index("roll-traefik")
+    return load_deployment(old.root) if rolled else old
 
 
 def _load(old: Deployment, change: Change, timeout_seconds: float, progress: Progress) -> None:

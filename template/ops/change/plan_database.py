@@ -63,6 +63,11 @@ def refusal(
             f"{rendered['clair_release']}, and one thing at a time has a way back",
             f"copier update --trust --defaults --data clair_version={applied.get('clair_release')}",
         )
+    if was != now and applied.get("notifier_delivery") != "none" and rendered.get("notifier_delivery") == "none":
+        return Problem(
+            f"no database-upgrade, {name}: the notifier is taken out as well, and its database would be left behind",
+            f"copier update --trust --defaults --data notifier_delivery={applied.get('notifier_delivery')}",
+        )
     if int(now) < int(was):
         return Problem(
             f"no database-upgrade, {name}: PostgreSQL {was} is applied and {now} is rendered, and majors only go up",

@@ -75,7 +75,10 @@ def size_findings(deployment: Deployment, info: Dict[str, Any], allow_small: boo
         findings.append(Finding(f"memory too small, this host: {reason}", _SMALL_HINT, allow_small))
     if cpus < int(size["cpus"]):
         reason = f"{cpus}, and deployment_size {size['name']} needs {size['cpus']}"
-        findings.append(Finding(f"too few CPUs, this host: {reason}", _SMALL_HINT, allow_small))
+        # Docker makes no container whose limit is above what the host has.
+        smaller = "copier update --trust --defaults --data deployment_size=small"
+        hint = _SMALL_HINT if size["name"] == "small" else smaller
+        findings.append(Finding(f"too few CPUs, this host: {reason}", hint, allow_small))
     return findings
 
 

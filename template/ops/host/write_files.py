@@ -23,6 +23,11 @@ def make_folder(path: Path, mode: int) -> None:
         # chmod by a user who does not own the folder, or a parent that refuses: said below.
         usable = False
     except OSError as error:
+        if path.is_symlink() and not path.exists():
+            raise Problem(
+                f"folder not made, {path.name}: it is a link to {path.readlink()}, which is not there; is its disk mounted?",
+                f"ls -ld {path.name}",
+            ) from error
         raise Problem(f"folder not made, {path.name}: {error.strerror}", f"ls -ld {path.name}") from error
     if not usable and not path.exists():
         raise Problem(f"folder not made, {path.name}: permission denied", 'sudo chown "$(id -u):$(id -g)" .')

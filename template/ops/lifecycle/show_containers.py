@@ -25,7 +25,7 @@ from ..host.state_lock import hold_lock
 from ..host.watch_start import Container, containers, start, wait_healthy
 from ..settings import Deployment, load_deployment
 from ..state.refuse_change import applied_facts
-from ..state.track_change import unfinished_problem
+from ..state.track_change import refuse_unfinished, unfinished_problem
 
 LINES = 200
 
@@ -144,6 +144,8 @@ def main_restart(argv: List[str]) -> int:
     names = [known_service(deployment, options.service)] if options.service else list(deployment.facts["services"])
     progress = Progress()
     with hold_lock(deployment, "restart"):
+        # In the middle of a change a service may be neither the old nor the new one.
+        refuse_unfinished(deployment)
         there = {one.service for one in containers(deployment)}
         missing = [name for name in names if name not in there]
         if missing and applied_facts(deployment) is None:

@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 from pathlib import Path
-from typing import Any, Dict, Iterable, Sequence
+from typing import Any, Dict, Iterable, List, Sequence
 
 from ..errors import Problem
 from ..host.write_files import read_tree
@@ -147,9 +147,18 @@ def _tools_part(deployment: Deployment) -> Tree:
         config["updaters"] = matcher["updaters"]
     return {
         "config.yaml": _json(config),
-        "pgpass": pgpass(deployment, database_roles(deployment)),
+        "pgpass": pgpass(deployment, _tool_roles(deployment)),
         "ca-bundle.pem": _ca_bundle(deployment),
     }
+
+
+def _tool_roles(deployment: Deployment) -> List[str]:
+    """Return the roles that the tools connect as: a notifier that was taken out has left a database, which a way back loads."""
+    roles = database_roles(deployment)
+    left = [
+        name for name in CLAIR_SERVICES if name not in roles and (deployment.secrets / f"database-{name}").is_file()
+    ]
+    return [*roles, *left]
 
 
 def _ca_bundle(deployment: Deployment) -> bytes:

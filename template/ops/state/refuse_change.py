@@ -141,9 +141,12 @@ def is_unknown_data(deployment: Deployment) -> bool:
 
 def other_major_problem(deployment: Deployment, found: str) -> Problem:
     """Return the sentence for a data folder of another PostgreSQL major; `found` is such as `PostgreSQL 16`."""
+    rendered, major = str(deployment.facts["database"]["version"]), found.rpartition(" ")[2]
+    newer = major.isdigit() and int(major) > int(rendered)
     return Problem(
-        f"database not started, PostgreSQL {deployment.facts['database']['version']}: its data folder is of {found}",
-        "make database-upgrade",
+        f"database not started, PostgreSQL {rendered}: its data folder is of {found}",
+        # Majors only go up.
+        f"copier update --trust --defaults --data database_version={major}" if newer else "make database-upgrade",
         USAGE,
     )
 

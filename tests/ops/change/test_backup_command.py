@@ -85,7 +85,7 @@ def test_a_hook_that_is_no_shell_line_is_refused_before_the_dump(running: Clair)
     result = running("backup", BACKUP_HOOK="copy 'it")
 
     assert result.code == 2
-    assert result.err == "setting unreadable, BACKUP_HOOK: No closing quotation\nHINT: unset BACKUP_HOOK\n"
+    assert result.err == "hook unreadable, --hook or BACKUP_HOOK: No closing quotation\nHINT: ./clair backup --help\n"
     assert not running.docker.calls()
 
 
@@ -113,3 +113,21 @@ def test_an_unknown_recipient_is_refused_before_the_dump(running: Clair, tmp_pat
     assert first.startswith("secrets not encrypted, gpg: ")
     assert hint == "HINT: gpg --list-keys"
     assert not running.docker.calls()
+
+
+@pytest.mark.parametrize(
+    ("command", "failed"), [("backup", "folder not made, backups"), ("restore-test", "backup not found, backups/")]
+)
+def test_a_link_to_a_disk_that_is_not_mounted_is_told(
+    running: Clair, tmp_path: Path, command: str, failed: str
+) -> None:
+    away = tmp_path / "away"
+    (running.folder / "backups").symlink_to(away)
+
+    result = running(command)
+
+    assert result.code == 2
+    assert result.err.splitlines()[-2:] == [
+        f"{failed}: it is a link to {away}, which is not there; is its disk mounted?",
+        "HINT: ls -ld backups",
+    ]

@@ -40,12 +40,17 @@ def facts(version: str = "17", release: str = "4.9.0", mode: str = "bundled") ->
             "no database-upgrade, clair: Clair changes as well, from 4.8.0 to 4.9.0, and one thing at a time has a way back",
         ),
         (
+            {**facts("17"), "notifier_delivery": "bundled"},
+            {**facts("18"), "notifier_delivery": "none"},
+            "no database-upgrade, clair: the notifier is taken out as well, and its database would be left behind",
+        ),
+        (
             facts("18"),
             facts("17"),
             "no database-upgrade, clair: PostgreSQL 18 is applied and 17 is rendered, and majors only go up",
         ),
     ],
-    ids=["never-started", "external", "another-name", "release-changes-too", "downwards"],
+    ids=["never-started", "external", "another-name", "release-changes-too", "no-notifier-any-more", "downwards"],
 )
 def test_refused_with_a_way_out(applied: dict[str, Any] | None, rendered: dict[str, Any], sentence: str) -> None:
     problem = refusal(applied, rendered)

@@ -284,6 +284,17 @@ class TestDockerAndHost:
 
         assert [text for text, _ in findings(ready)] == [sentence]
 
+    def test_too_few_cpus_name_a_size_that_docker_can_start(self, ready: Clair) -> None:
+        ready.change_facts(size={"name": "medium", "memory_gib": 8, "cpus": 4})
+        ready.docker.info(NCPU=2)
+
+        assert findings(ready) == [
+            (
+                "too few CPUs, this host: 2, and deployment_size medium needs 4",
+                "copier update --trust --defaults --data deployment_size=small",
+            )
+        ]
+
     def test_memory_a_little_below_the_size_is_enough(self, ready: Clair) -> None:
         facts = ready.deployment
         enough, little = ({"MemTotal": share * 8 * GIB, "NCPU": 2} for share in (0.86, 0.84))

@@ -179,6 +179,16 @@ class TestRestart:
         assert re.sub(r"\d+\.\d", "N", result.err) == f"restarted: {SERVICES} (N s)\n"
         assert clair.docker.calls("compose --project")[0].line.endswith("restart " + SERVICES.replace(",", ""))
 
+    def test_in_the_middle_of_a_change_nothing_is_restarted(self, clair: Clair) -> None:
+        clair.docker.healthy(*EVERYTHING)
+        begin_change(clair.deployment, "upgrade", "roll-indexer", **{"from": "4.8.0", "to": "4.9.0"})
+
+        result = clair("restart", SERVICE="indexer")
+
+        assert result.code == 2
+        assert result.err.splitlines()[-2].startswith("change not finished, upgrade of ")
+        assert not clair.docker.calls("restart")
+
     def test_one_service_is_restarted(self, clair: Clair) -> None:
         clair.docker.healthy(*EVERYTHING)
 

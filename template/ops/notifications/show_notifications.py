@@ -26,7 +26,7 @@ from .read_receiver import call_receiver, read_notifications, refuse_other_deliv
 TIMEOUT_SECONDS = 60.0
 # How many notifications are asked for: without a filter, and with one.
 SHORT_LIMIT, LIMIT = 1000, 100_000
-STATES = ("received", "fetched", "delivered", "dead")
+STATES = ("received", "fetched", "delivered", "dead", "ended")
 GROUPS = ("image", "finding")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SEVERITIES = ("Unknown", "Negligible", "Low", "Medium", "High", "Critical")
@@ -140,7 +140,7 @@ def main(argv: List[str]) -> int:
         "notifications", "List what the receiver got, with its state; `retry [ID]` sends dead letters again."
     )
     parser.add_argument("action", nargs="?", choices=("list", "retry"), default="list", help="list (default) or retry")
-    parser.add_argument("id", nargs="?", default=None, help="retry this one only (default: all) [ID]")
+    parser.add_argument("id", nargs="?", default=None, help="list or retry this one only (default: all) [ID]")
     parser.add_argument("--since", default=os.environ.get("SINCE", ""), help="a date, or an age such as 7d [SINCE]")
     _add_choice(parser, "--by", "BY", GROUPS, "image")
     _add_choice(parser, "--state", "STATE", STATES, "")
@@ -148,19 +148,21 @@ def main(argv: List[str]) -> int:
     parser.add_timeout(TIMEOUT_SECONDS)
     options = parser.parse_args(argv)
     since = since_moment(options.since, datetime.now(timezone.utc)) if options.since else None
-    if options.id is not None and (options.action != "retry" or not options.id):
+    if options.id == "":
         raise Problem(
-            f"wrong use, clair notifications: {options.action} takes no {'ID' if options.id else 'empty ID'}",
-            "./clair notifications, or ./clair notifications retry ID",
+            f"wrong use, clair notifications: {options.action} takes no empty ID",
+            "./clair notifications list ID, or ./clair notifications retry ID",
             USAGE,
         )
+    identity = options.id or os.environ.get("ID", "")
     deployment = load_deployment()
     refuse_other_delivery(deployment, "notifications")
     if options.action == "retry":
-        return _retry(deployment, options)
+        return _retry(deployment, options, identity)
     limit = LIMIT if since or options.state else SHORT_LIMIT
     counts = options.by == "image" and not options.json
-    asked = [*_server_filter(since), "--limit", str(limit), *(["--counts"] if counts else [])]
+    asked = [*_server_filter(since), *([f"--id={identity}"] if identity else [])]
+    asked += ["--limit", str(limit), *(["--counts"] if counts else [])]
     document = read_notifications(deployment, asked, options.timeout)
     if len(document["notifications"]) >= limit:
         print(f"only the newest {limit} and dead ones are looked at: --since narrows it down", file=sys.stderr)
@@ -170,6 +172,9 @@ def main(argv: List[str]) -> int:
         return 0
     lines = table(image_rows(rows) if options.by == "image" else finding_rows(rows))
     write_output((line + "\n" for line in lines), "")
+    for one in document.get("refused", [])[:1]:
+        told = " ".join(printable(str(one.get(key, "")), 200) for key in ("at", "status", "reason"))
+        print(f"posts were refused, the last: {told}", file=sys.stderr)
     dead = sum(row["state"] == "dead" for row in rows)
     if dead:
         print(f"{dead} dead: ./clair notifications retry sends them again", file=sys.stderr)
@@ -178,12 +183,11 @@ def main(argv: List[str]) -> int:
     return 0
 
 
-def _retry(deployment: Deployment, options: argparse.Namespace) -> int:
+def _retry(deployment: Deployment, options: argparse.Namespace, identity: str) -> int:
     if options.since or options.state:
         raise Problem(
             "wrong use, clair notifications: retry takes an ID and no filter", "./clair notifications retry", USAGE
         )
-    identity = options.id or os.environ.get("ID", "")
     said = call_receiver(deployment, ["retry", *(["--", identity] if identity else [])], options.timeout)
     if options.json:
         write_output([said if said.endswith("\n") else said + "\n"], "")

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         return serve()
     options = _parser().parse_args(argv)
     try:
-        store = Store(_database())
+        store = _store()
         return _command(options, store)
     except (sqlite3.Error, OSError, ValueError, OverflowError, BadSettings) as error:
         print(f"{options.command} failed: {error}", file=sys.stderr)
@@ -58,10 +58,10 @@ def serve() -> int:
     delete_seconds = float(os.environ.get("RECEIVER_DELETE_SECONDS", "30"))
     arrived = threading.Event()
     try:
-        key = read_key(Path(os.environ.get("RECEIVER_KEY", "/app/psk")))
+        key = _key()
         targets = _targets()
         context = trust(Path(os.environ.get("RECEIVER_CA", "/app/ca.pem")))
-        store = Store(_database())
+        store = _store()
         end_unknown_targets(store, targets)
         writer = Writer(store, arrived)
         port = int(os.environ.get("RECEIVER_PORT", "8080"))
@@ -102,7 +102,7 @@ def _command(options: argparse.Namespace, store: Store) -> int:
             return _tell_left(count, left)
         if options.id and not count:
             what = "no notification and no delivery with this id is dead or waits"
-            print(f"nothing to send again, {options.id}: {what}\nHINT: ./clair notifications", file=sys.stderr)
+            print(f"nothing to send again, {options.id}: {what}\nHINT: ./clair notifications --json", file=sys.stderr)
             return 2
         print(json.dumps({"retried": count}))
     elif options.command == "status":
@@ -143,6 +143,20 @@ def _parser() -> argparse.ArgumentParser:
 def _moment(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _key() -> bytes:
+    try:
+        return read_key(Path(os.environ.get("RECEIVER_KEY", "/app/psk")))
+    except ValueError as error:
+        raise ValueError(f"secrets/psk: {error}") from error
+
+
+def _store() -> Store:
+    try:
+        return Store(_database())
+    except sqlite3.Error as error:
+        raise sqlite3.DatabaseError(f"{_database().name}, in the volume of the receiver: {error}") from error
 
 
 def _database() -> Path:

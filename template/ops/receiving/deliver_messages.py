@@ -178,6 +178,10 @@ class Deliverer:
                     )
                     if pause:
                         connection.execute(
+                            "INSERT OR REPLACE INTO pause (target, until) VALUES (?, ?)",
+                            (self._target.name, now + pause),
+                        )
+                        connection.execute(
                             "UPDATE delivery SET next_try = ? WHERE target = ? AND state = 'waiting' AND next_try < ?",
                             (now + pause, self._target.name, now + pause),
                         )

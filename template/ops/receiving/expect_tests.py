@@ -32,7 +32,7 @@ def expect(store: Store, seconds: int) -> None:
     flag.unlink(missing_ok=True)
     with store.write() as connection:
         connection.execute(
-            "UPDATE notification SET state = 'dead', error = 'test ended' WHERE test = 1 AND state = 'received'"
+            "UPDATE notification SET state = 'ended', error = 'test ended' WHERE test = 1 AND state = 'received'"
         )
         # Gone with its notifier: a deletion that did not come through is no fault any more.
         connection.execute(

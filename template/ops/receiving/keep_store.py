@@ -47,7 +47,7 @@ class Keeper:
             return
         self._cleaned = time.monotonic()
         old = (
-            "SELECT id FROM notification WHERE received < ? AND state = 'fetched' AND delete_at IS NULL"
+            "SELECT id FROM notification WHERE received < ? AND state IN ('fetched', 'ended') AND delete_at IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM delivery WHERE notification = notification.id AND state IN ('waiting', 'dead'))"
         )
         limit = timestamp(time.time() - KEPT_DAYS * 86400)

@@ -68,9 +68,10 @@ def retry(store: Store, targets: Sequence[str], identity: str) -> tuple[int, dic
         " AND target {} (SELECT value FROM json_each(:targets))"
     )
     with store.write() as connection:
+        connection.execute("DELETE FROM pause")
         fetches = connection.execute(
-            "UPDATE notification SET state = 'received', tries = 0, answers = 0, next_try = 0 WHERE error <> 'test ended'"
-            " AND (:id = '' AND state = 'dead' OR :id = id AND state IN ('dead', 'received'))",
+            "UPDATE notification SET state = 'received', tries = 0, answers = 0, next_try = 0"
+            " WHERE (:id = '' AND state = 'dead' OR :id = id AND state IN ('dead', 'received'))",
             values,
         ).rowcount
         deliveries = connection.execute(

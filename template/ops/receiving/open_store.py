@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS delivery (
 );
 CREATE INDEX IF NOT EXISTS delivery_due ON delivery (target, state, next_try);
 CREATE INDEX IF NOT EXISTS delivery_notification ON delivery (notification);
+-- Until when a target asked to be left alone, in seconds since 1970: for what is planned meanwhile.
+CREATE TABLE IF NOT EXISTS pause (target TEXT PRIMARY KEY, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS checked (at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (at TEXT NOT NULL, status INTEGER NOT NULL, reason TEXT NOT NULL);
 -- All names of an image: tags of several stages are often one digest. The newest has the highest rowid.
@@ -53,7 +55,7 @@ CREATE TABLE IF NOT EXISTS image (manifest TEXT NOT NULL, name TEXT NOT NULL, PR
 # What the first receiver, which only stored ids, did not have.
 _COLUMNS = {
     "test": "INTEGER NOT NULL DEFAULT 0",
-    "state": "TEXT NOT NULL DEFAULT 'received'",  # received, fetched, dead
+    "state": "TEXT NOT NULL DEFAULT 'received'",  # received, fetched, dead, ended (a test that was given up)
     "fetched": "TEXT",
     "deleted": "TEXT",  # at Clair
     "tries": "INTEGER NOT NULL DEFAULT 0",

@@ -78,7 +78,8 @@ def plan_deliveries(connection: sqlite3.Connection, notification: str, targets: 
             waiting += sent
             identity = hashlib.sha256(json.dumps([notification, manifest, target.name]).encode()).hexdigest()[:32]
             connection.execute(
-                "INSERT OR IGNORE INTO delivery (id, notification, target, manifest, state) VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO delivery (id, notification, target, manifest, state, next_try)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, coalesce((SELECT until FROM pause WHERE target = ?3), 0))",
                 (identity, notification, target.name, manifest, "waiting" if sent else "filtered"),
             )
     return waiting
@@ -101,7 +102,7 @@ def _read(connection: sqlite3.Connection, notification: str, manifest: str) -> l
 def _wanted(rows: list[sqlite3.Row], names: list[str], target: Target, test: bool) -> list[sqlite3.Row]:
     if not test:
         # The name of an image is unknown until somebody told it: then the pattern cannot exclude. Of several, one suffices.
-        if target.image and names and not any(fnmatch.fnmatchcase(name, target.image) for name in names):
+        if target.image and names and not any(_fits(name, target.image) for name in names):
             return []
         rows = [row for row in rows if row["reason"] == "added" and not row["repeated"] and _passes(row, target)]
     return rows
@@ -116,8 +117,13 @@ def image_names(connection: sqlite3.Connection, manifest: str) -> list[str]:
 def image_name(connection: sqlite3.Connection, manifest: str, pattern: str = "") -> str:
     """Return the name of an image that a pattern fits, else the newest; empty if none is known."""
     names = image_names(connection, manifest)
-    fitting = [name for name in names if pattern and fnmatch.fnmatchcase(name, pattern)]
+    fitting = [name for name in names if pattern and _fits(name, pattern)]
     return next(iter(fitting or names), "")
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Return whether a name fits a pattern of `*` and `?`; a bracket is one, as in the address of a registry."""
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def _passes(row: sqlite3.Row, target: Target) -> bool:

@@ -60,7 +60,8 @@ class Target:
 def read_settings(path: Path, secrets: Path) -> list[Target]:
     """Return the targets; none if there is no file. Raises BadSettings."""
     try:
-        text = path.read_text(encoding="utf-8")
+        # An editor may have put the mark of UTF-8 before it.
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -130,6 +131,8 @@ def _check(target: Target, place: str, url_key: str) -> None:
         try:
             parts = urlsplit(target.url)
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            # A label that is empty or too long: no resolver takes it.
+            str(parts.hostname).encode("idna")
         except ValueError:
             usable = False
         if not usable or not target.url.isascii() or not target.url.isprintable() or " " in target.url:
@@ -153,6 +156,9 @@ def _check(target: Target, place: str, url_key: str) -> None:
         raise BadSettings(f"{place}, port: from 1 to 65535")
     if bool(target.username) != bool(target.password):
         raise BadSettings(f"{place}, username: needs password_file, and the other way round")
+    for key, text in (("username", target.username), ("password_file", target.password)):
+        if not text.isascii():
+            raise BadSettings(f"{place}, {key}: characters of ASCII only; no login with others reaches a mail server")
     if target.username and not target.starttls:
         raise BadSettings(f"{place}, starttls: a password is sent only with it")
 
@@ -167,7 +173,7 @@ def _is_host(text: str) -> bool:
 
 
 def _is_address(text: str) -> bool:
-    return "@" in text.strip("@") and text.isprintable() and not set(text) & set(' <>,;"')
+    return "@" in text.strip("@") and text.isprintable() and not set(text) & set(' <>,;"()[]:\\')
 
 
 def _secret(place: str, name: str, folder: Path, *, one_line: bool) -> str:
@@ -175,10 +181,12 @@ def _secret(place: str, name: str, folder: Path, *, one_line: bool) -> str:
     if not plain or "/" in plain or plain.startswith(".") or not plain.isprintable():
         raise BadSettings(f"{place}: the name of a file in secrets/")
     try:
-        # An editor may have put the mark of UTF-8 before it.
-        value = (folder / plain).read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        # A key counts byte for byte, as the target has it, but for blanks at its ends.
+        value = (folder / plain).read_bytes().decode("utf-8-sig" if one_line else "utf-8").strip(" \t\r\n\v\f")
+    except OSError as error:
         raise BadSettings(f"{place}: secrets/{plain} cannot be read") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"{place}: secrets/{plain} is not UTF-8") from error
     if not value:
         raise BadSettings(f"{place}: secrets/{plain} is empty")
     if one_line and not value.isprintable():
@@ -187,4 +195,4 @@ def _secret(place: str, name: str, folder: Path, *, one_line: bool) -> str:
 
 
 def _words(kind: type) -> str:
-    return {str: "a text", int: "a number", bool: "true or false", list: "a list of texts"}[kind]
+    return {str: "a text", int: "a whole number", bool: "true or false", list: "a list of texts"}[kind]

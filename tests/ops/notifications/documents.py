@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["counted", "delivery", "document", "finding", "notification"]
@@ -58,12 +59,14 @@ def notification(identity: str = "n1", **changes: Any) -> dict[str, Any]:
     }
 
 
-def document(*rows: dict[str, Any], targets: tuple[str, ...] = ("team",)) -> dict[str, Any]:
+def document(
+    *rows: dict[str, Any], targets: tuple[str, ...] = ("team",), refused: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """Return the whole list."""
-    return {"format": 1, "targets": list(targets), "notifications": list(rows), "refused": []}
+    return {"format": 1, "targets": list(targets), "notifications": list(rows), "refused": list(refused)}
 
 
-def counted(*rows: dict[str, Any], targets: tuple[str, ...] = ("team",)) -> dict[str, Any]:
+def counted(*rows: dict[str, Any], **options: Any) -> dict[str, Any]:
     """Return the whole list as it is with `--counts`."""
     short = []
     for row in rows:
@@ -72,4 +75,4 @@ def counted(*rows: dict[str, Any], targets: tuple[str, ...] = ("team",)) -> dict
             for one in row["findings"]
         ]
         short.append({**{key: value for key, value in row.items() if key != "findings"}, "images": images})
-    return document(*short, targets=targets)
+    return document(*short, **options)

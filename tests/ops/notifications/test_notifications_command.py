@@ -65,6 +65,27 @@ def test_dead_letters_tell_their_reason_and_the_way_out(answering: Callable[...,
     assert result.err == "1 dead: ./clair notifications retry sends them again\n"
 
 
+def test_posts_that_were_refused_are_told(answering: Callable[..., Clair]) -> None:
+    refused = [{"at": "2026-11-25T10:00:00Z", "status": 401, "reason": "no bearer token"}]
+
+    result = answering(notification(), refused=refused)("notifications")
+
+    assert (result.code, result.err) == (
+        0,
+        "posts were refused, the last: 2026-11-25T10:00:00Z 401 no bearer token\n",
+    )
+
+
+@pytest.mark.parametrize("by_variable", [True, False])
+def test_one_notification_is_listed_by_its_id(answering: Callable[..., Clair], by_variable: bool) -> None:
+    clair = answering(notification())
+
+    result = clair("notifications", ID="n1") if by_variable else clair("notifications", "list", "n1")
+
+    assert result.code == 0
+    assert "--id=n1" in clair.docker.calls("exec")[0].line
+
+
 def test_without_a_target_it_says_that_findings_are_only_stored(answering: Callable[..., Clair]) -> None:
     result = answering(notification(deliveries=[]), targets=())("notifications")
 
@@ -196,10 +217,9 @@ def test_an_answer_nobody_can_read_is_undecided(clair: Clair, text: str) -> None
         (("--since", "soon"), "wrong use, clair notifications: --since 'soon' is no date and no age since 1970"),
         (("--by", "day"), "wrong use, clair notifications: argument --by: 'day' is none of image, finding"),
         (("retry", "--state", "dead"), "wrong use, clair notifications: retry takes an ID and no filter"),
-        (("list", "n1"), "wrong use, clair notifications: list takes no ID"),
         (("retry", ""), "wrong use, clair notifications: retry takes no empty ID"),
     ],
-    ids=["since", "by", "retry with filter", "list with id", "empty id"],
+    ids=["since", "by", "retry with filter", "empty id"],
 )
 def test_wrong_use_is_one_line(clair: Clair, arguments: tuple[str, ...], sentence: str) -> None:
     result = clair("notifications", *arguments)

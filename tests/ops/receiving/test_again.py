@@ -53,7 +53,7 @@ def test_unknown_id_is_refused_with_the_way_out(receiver: Receiver) -> None:
     assert (result.returncode, result.stderr) == (
         2,
         "nothing to send again, -x: no notification and no delivery with this id is dead or waits\n"
-        "HINT: ./clair notifications\n",
+        "HINT: ./clair notifications --json\n",
     )
 
 
@@ -91,8 +91,12 @@ def test_target_that_asks_to_be_left_alone_is_and_its_whole_queue_waits(
 
     wait_until(lambda: len(waits()) == 2 and all(due >= asked_at + 1800 for _, due in waits()))
     assert {state for state, _ in waits()} == {"waiting"}
+    identities.append(notifier.add(finding("CVE-3")))
+    idle.notify(identities[-1])
+    wait_until(lambda: len(waits()) == 3)
+    assert all(due >= asked_at + 1800 for _, due in waits())
     sink.status, sink.headers, sink.delay = 200, {}, 0.0
-    assert [idle.run("retry", one).stdout for one in identities] == ['{"retried": 1}\n'] * 2
+    assert [idle.run("retry", one).stdout for one in identities] == ['{"retried": 1}\n'] * 3
     wait_until(lambda: {idle.one(identity)["state"] for identity in identities} == {"delivered"})
 
 
@@ -185,3 +189,34 @@ def test_a_test_that_arrived_leaves_no_error_of_its_deletion(idle: Receiver) -> 
     assert idle.run("expect-test", "0").returncode == 0
 
     assert idle.one(identity)["error"] == ""
+
+
+def test_a_test_that_was_given_up_is_no_dead_letter(idle: Receiver) -> None:
+    idle.start()
+    identity = "00000000-0000-4000-8000-000000000002"
+    callback = f"http://notifier-test:6060{PATH}{identity}"
+    assert idle.run("expect-test", "60").returncode == 0
+    assert idle.post(json.dumps({"notification_id": identity, "callback": callback}).encode())[0] == 200
+
+    assert idle.run("expect-test", "0").returncode == 0
+
+    assert idle.one(identity)["state"] == "ended"
+    assert (idle.run("retry").stdout, idle.one(identity)["state"]) == ('{"retried": 0}\n', "ended")
+
+
+def test_a_damaged_database_is_told_by_its_name(idle: Receiver) -> None:
+    (idle.folder / "receiver.db").write_bytes(b"no database, " * 400)
+
+    served, listed = idle.run(), idle.run("list", "--json")
+
+    reason = "receiver.db, in the volume of the receiver: file is not a database"
+    assert (served.returncode, json.loads(served.stdout)["error"]) == (2, reason)
+    assert (listed.returncode, listed.stderr) == (3, f"list failed: {reason}\n")
+
+
+def test_a_key_that_is_none_is_told_by_its_name(idle: Receiver) -> None:
+    (idle.folder / "psk").write_text("no key\n")
+
+    served = idle.run()
+
+    assert (served.returncode, json.loads(served.stdout)["error"].partition(":")[0]) == (2, "secrets/psk")

@@ -648,7 +648,7 @@ def test_a_test_is_taken_only_while_it_is_expected_and_passes_every_filter(
     assert idle.run("expect-test", "0").returncode == 0
 
     row = idle.one(identity)
-    assert (row["state"], row["error"]) == ("dead", "test ended")
+    assert (row["state"], row["error"]) == ("ended", "test ended")
     assert idle.post(body)[0] == 400
     wait_until(lambda: idle.list()["refused"])
     assert idle.list()["refused"][0]["status"] == 400
@@ -696,6 +696,9 @@ def test_no_other_address_is_ever_asked(receiver: Receiver, notifier: Notifier, 
         (EMAIL.format(host="h h:25", sender="a@b"), "target 1 (a), host: a name or an address alone"),
         (EMAIL.format(host="h:25", sender="a@b"), "target 1 (a), host: a name or an address alone"),
         (EMAIL.format(host="h", sender="a@exämple.com"), "target 1 (a), sender: characters of ASCII only"),
+        (EMAIL.format(host="h", sender="a:b@c.example"), "sender and recipients: addresses like"),
+        (EMAIL.format(host="h", sender="a(b@c.example"), "sender and recipients: addresses like"),
+        (EMAIL.format(host="h", sender="a@b") + "tries = 1.5\n", "tries: must be a whole number"),
         ('[[targets]]\nname = "a"\n', "targets: unknown key"),
         ("[[target]\n", "line 1"),
     ],
@@ -717,7 +720,8 @@ def test_settings_that_are_wrong_stop_it_with_their_place(idle: Receiver, text: 
         (b"https://h/a\nhttps://h/b\n", "secrets/x has more than one line, or a character that is not printable"),
         (b"h/a\n", "one address, http:// or https://, in ASCII and without blanks"),
         (b" \n", "secrets/x is empty"),
-        (b"\xff\xfeh", "secrets/x cannot be read"),
+        (b"\xff\xfeh", "secrets/x is not UTF-8"),
+        (b"https://a..b/", "one address, http:// or https://, in ASCII and without blanks"),
     ],
 )
 def test_secret_file_that_is_wrong_is_named_with_its_key(tmp_path: Path, secret: bytes, sentence: str) -> None:
@@ -739,6 +743,57 @@ def test_mark_of_utf_8_before_a_secret_is_no_part_of_it(tmp_path: Path) -> None:
     (target,) = read_settings(settings, tmp_path)
 
     assert target.url == "https://h/a"
+
+
+@pytest.mark.parametrize(("username", "password", "key"), [("ü", "word", "username"), ("ops", "wörd", "password_file")])
+def test_a_login_that_no_mail_server_gets_is_refused(tmp_path: Path, username: str, password: str, key: str) -> None:
+    (tmp_path / "word").write_text(password)
+    settings = tmp_path / "settings.toml"
+    login = f'username = "{username}"\npassword_file = "word"\n'
+    settings.write_text(EMAIL.format(host="h", sender="a@b") + login)
+
+    with pytest.raises(BadSettings, match=f"^target 1 .a., {key}: characters of ASCII only"):
+        read_settings(settings, tmp_path)
+
+
+def test_mark_of_utf_8_before_the_settings_is_no_part_of_them(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_bytes(b'\xef\xbb\xbf[[target]]\nname = "a"\ntype = "webhook"\nurl = "http://h/"\n')
+
+    assert [target.name for target in read_settings(settings, tmp_path)] == ["a"]
+
+
+def test_key_counts_as_its_file_holds_it_but_for_blanks_at_its_ends(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b" line 1\r\nline 2 \r\n")
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[[target]]\nname = "a"\ntype = "webhook"\nurl = "http://h/"\nkey_file = "key"\n')
+
+    (target,) = read_settings(settings, tmp_path)
+
+    assert target.key.encode() == (tmp_path / "key").read_bytes().strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "sent"),
+    [
+        ("[2001:db8::1]:5000/team-a/app:1.4", "[2001:db8::1]:5000/team-a/*", True),
+        ("registry.example/team-a/app:1", "*/team-?/*", True),
+        ("2/team-a/app:1", "[2001:db8::1]/team-a/*", False),
+    ],
+)
+def test_a_bracket_in_a_pattern_is_one(
+    *, idle: Receiver, notifier: Notifier, sink: Sink, name: str, pattern: str, sent: bool
+) -> None:
+    (idle.folder / "image-names").write_text(f"{DIGEST}\t{name}\n")
+    idle.target("hook", "webhook", sink.url, image=pattern)
+    idle.start()
+    identity = notifier.add(finding())
+    idle.notify(identity)
+
+    wait_until(lambda: (idle.one(identity) or {}).get("deliveries"))
+
+    wait_until(lambda: bool(sink.got) is sent)
+    assert (idle.one(identity)["deliveries"][0]["state"] == "filtered") is not sent
 
 
 @pytest.mark.parametrize("host", ["mail.example.com", "10.0.0.1", "fd00::1", "mail_relay"])

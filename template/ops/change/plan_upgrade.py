@@ -138,11 +138,15 @@ def make_plan(
 
 
 def needed_steps(release: Mapping[str, Any], schema: Mapping[str, int]) -> List[Step]:
-    """Return the steps that have something to do for databases that stand at `schema`, in their order."""
+    """Return the steps that have something to do for databases that stand at `schema`, in their order.
+
+    A release also knows steps that prepare the migration of a later one: they are that upgrade's, right before it.
+    """
     steps = []
     for when in ("pre", "post"):
         for step in release.get("admin", {}).get(when, ()):
-            if schema.get(step["service"], step["below"]) < step["below"]:
+            reached = release["schema"][step["service"]]
+            if schema.get(step["service"], step["below"]) < step["below"] <= reached:
                 steps.append(Step(when, str(step["version"]), str(step["service"]), str(step["does"])))
     for step in release.get("repairs", ()):
         if 0 < schema.get(step["service"], step["below"]) < step["below"]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Collection, List
+from typing import Collection, List, Optional
 
 from ..errors import NO, Problem
 from ..host.read_arguments import Parser
 from ..settings import Deployment, load_deployment
+from ..state.refuse_change import applied_facts, has_data, older_release_problem
 from ..state.track_change import unfinished_problem
 from . import check_files, check_host
 from .findings import Finding, failures, from_problem, show
@@ -51,6 +52,16 @@ def require_merged(deployment: Deployment) -> None:
     _stop(deployment, check_files.update_findings(deployment))
 
 
+def _older_release(deployment: Deployment) -> Optional[Problem]:
+    applied = applied_facts(deployment)
+    problem = older_release_problem(deployment, applied) if applied else None
+    try:
+        return problem if problem and has_data(deployment) else None
+    except Problem:
+        # Docker does not answer, which is a finding of its own.
+        return problem
+
+
 def _stop(deployment: Deployment, findings: List[Finding]) -> None:
     stopping = failures(findings)
     if len(stopping) == 1:
@@ -69,8 +80,8 @@ def main(argv: List[str]) -> int:
     parser.add_switch("--allow-small", "ALLOW_SMALL", "only warn if this host is smaller than deployment_size asks for")
     options = parser.parse_args(argv)
     deployment = load_deployment(applied=False)
-    # Not one of `require`'s: the command that goes on with a change asks that too.
-    unfinished = unfinished_problem(deployment)
+    # Not of `require`'s: the commands that go on with a change, or refuse one, say it themselves.
+    unfinished = unfinished_problem(deployment) or (None if options.offline else _older_release(deployment))
     findings = [from_problem(unfinished)] if unfinished else []
     findings += all_findings(deployment, options.offline, options.allow_small)
     names = ["change", *(name for name, _ in check_files.CHECKS)] + (

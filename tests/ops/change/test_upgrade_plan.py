@@ -49,6 +49,12 @@ def test_steps_are_those_that_have_something_to_do(facts_of: Any, before: str, s
     assert [f"{step.when} {step.name} {step.service}" for step in plan.steps] == steps
 
 
+def test_data_of_the_same_release_needs_no_step(facts_of: Any, releases: list[str]) -> None:
+    for release in releases:
+        facts = facts_of(release)["release"]
+        assert needed_steps(facts, facts["schema"]) == [], release
+
+
 def test_an_empty_database_needs_no_repair(facts_of: Any) -> None:
     release = facts_of("4.9.0")["release"]
 

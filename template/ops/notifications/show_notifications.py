@@ -1,8 +1,9 @@
-"""The commands `notifications` and `notifications retry [ID]`: what the receiver got, how far it came, and dead letters again.
+"""The command `notifications`: what the receiver got, how far it came; `retry` sends dead letters again, `drop` gives them up.
 
 Asks the receiver in its container; writes nothing here. A notification is received (its id is stored), fetched (its findings
-are), delivered (every target that wants it has it) or dead (given up; `retry` tries it again).
-Exit codes: 0 listed, or sent again; 2 wrong use, or this deployment has no receiver; 3 the receiver gave no answer.
+are), delivered (every target that wants it has it) dead (its tries are over; `retry` tries it
+again) or ended (given up, a test or by `drop`).
+Exit codes: 0 listed, sent again or dropped; 2 wrong use, or this deployment has no receiver; 3 the receiver gave no answer.
 Environment overrides: JSON=1, SINCE, BY (image), STATE, ID, TIMEOUT (seconds, 60).
 """
 
@@ -28,6 +29,8 @@ TIMEOUT_SECONDS = 60.0
 SHORT_LIMIT, LIMIT = 1000, 100_000
 STATES = ("received", "fetched", "delivered", "dead", "ended")
 GROUPS = ("image", "finding")
+# Of each order to the receiver: the key of its answer, and what was done.
+_DONE = {"retry": ("retried", "sent again"), "drop": ("dropped", "dropped")}
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SEVERITIES = ("Unknown", "Negligible", "Low", "Medium", "High", "Critical")
 
@@ -137,10 +140,13 @@ def _rank(severity: str) -> int:
 def main(argv: List[str]) -> int:
     """Run the command; return its exit code."""
     parser = Parser(
-        "notifications", "List what the receiver got, with its state; `retry [ID]` sends dead letters again."
+        "notifications",
+        "List what the receiver got, with its state; `retry [ID]` sends dead letters again, `drop [ID]` gives them up.",
     )
-    parser.add_argument("action", nargs="?", choices=("list", "retry"), default="list", help="list (default) or retry")
-    parser.add_argument("id", nargs="?", default=None, help="list or retry this one only (default: all) [ID]")
+    parser.add_argument(
+        "action", nargs="?", choices=("list", *_DONE), default="list", help="list (default), retry or drop"
+    )
+    parser.add_argument("id", nargs="?", default=None, help="this one only (default: all) [ID]")
     parser.add_argument("--since", default=os.environ.get("SINCE", ""), help="a date, or an age such as 7d [SINCE]")
     _add_choice(parser, "--by", "BY", GROUPS, "image")
     _add_choice(parser, "--state", "STATE", STATES, "")
@@ -157,8 +163,8 @@ def main(argv: List[str]) -> int:
     identity = options.id or os.environ.get("ID", "")
     deployment = load_deployment()
     refuse_other_delivery(deployment, "notifications")
-    if options.action == "retry":
-        return _retry(deployment, options, identity)
+    if options.action in _DONE:
+        return _order(deployment, options, identity)
     limit = LIMIT if since or options.state else SHORT_LIMIT
     counts = options.by == "image" and not options.json
     asked = [*_server_filter(since), *([f"--id={identity}"] if identity else [])]
@@ -177,26 +183,30 @@ def main(argv: List[str]) -> int:
         print(f"posts were refused, the last: {told}", file=sys.stderr)
     dead = sum(row["state"] == "dead" for row in rows)
     if dead:
-        print(f"{dead} dead: ./clair notifications retry sends them again", file=sys.stderr)
+        print(f"{dead} dead: ./clair notifications retry sends them again, drop gives them up", file=sys.stderr)
     if not document["targets"]:
         print("no target in config/receiver/settings.toml: findings are only stored", file=sys.stderr)
     return 0
 
 
-def _retry(deployment: Deployment, options: argparse.Namespace, identity: str) -> int:
+def _order(deployment: Deployment, options: argparse.Namespace, identity: str) -> int:
+    action = options.action
     if options.since or options.state:
         raise Problem(
-            "wrong use, clair notifications: retry takes an ID and no filter", "./clair notifications retry", USAGE
+            f"wrong use, clair notifications: {action} takes an ID and no filter",
+            f"./clair notifications {action}",
+            USAGE,
         )
-    said = call_receiver(deployment, ["retry", *(["--", identity] if identity else [])], options.timeout)
+    said = call_receiver(deployment, [action, *(["--", identity] if identity else [])], options.timeout)
     if options.json:
         write_output([said if said.endswith("\n") else said + "\n"], "")
         return 0
     try:
-        count = int(json.loads(said)["retried"])
+        count = int(json.loads(said)[_DONE[action][0]])
     except (ValueError, KeyError, TypeError):
         count = -1
-    print(f"sent again: {count}" if count >= 0 else "sent again", file=sys.stderr)
+    words = _DONE[action][1]
+    print(f"{words}: {count}" if count >= 0 else words, file=sys.stderr)
     return 0
 
 

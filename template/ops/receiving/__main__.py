@@ -4,6 +4,7 @@
     list --json          [--since TIME] [--id UUID] [--limit N] [--counts]: what came, newest first
     retry [ID]           try dead letters again: all, or of a notification or delivery, then also what waits; exit 2 if
                          there is none, or settings.toml has no such target
+    drop [ID]            give dead letters up: all, or of a notification or delivery; exit 2 if there is none
     status               counts as JSON
     expect-test SECONDS  take notifications of the throwaway notifier of `notify-test`; 0 ends it
 
@@ -29,7 +30,7 @@ from .deliver_messages import Deliverer, end_unknown_targets
 from .expect_tests import expect
 from .fetch_findings import Fetcher
 from .learn_names import Names
-from .list_notifications import count_states, list_notifications, retry
+from .list_notifications import count_states, drop, list_notifications, retry
 from .open_store import Store
 from .read_settings import BadSettings, Target, read_settings
 from .send_message import trust
@@ -105,6 +106,13 @@ def _command(options: argparse.Namespace, store: Store) -> int:
             print(f"nothing to send again, {options.id}: {what}\nHINT: ./clair notifications --json", file=sys.stderr)
             return 2
         print(json.dumps({"retried": count}))
+    elif options.command == "drop":
+        count = drop(store, options.id)
+        if options.id and not count:
+            what = "no notification and no delivery with this id is dead"
+            print(f"nothing to drop, {options.id}: {what}\nHINT: ./clair notifications --json", file=sys.stderr)
+            return 2
+        print(json.dumps({"dropped": count}))
     elif options.command == "status":
         print(json.dumps(count_states(store, [target.name for target in _targets()])))
     else:
@@ -134,6 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--counts", action="store_true", help="how many findings an image has, not which")
     again = commands.add_parser("retry", help="try dead letters again, or now what waits")
     again.add_argument("id", nargs="?", default="", metavar="ID", help="a notification's or a delivery's")
+    given_up = commands.add_parser("drop", help="give dead letters up")
+    given_up.add_argument("id", nargs="?", default="", metavar="ID", help="a notification's or a delivery's")
     commands.add_parser("status", help="counts")
     test = commands.add_parser("expect-test", help="take notifications of notify-test")
     test.add_argument("seconds", type=int, metavar="SECONDS", help="for so long; 0 ends it")

@@ -1,4 +1,4 @@
-"""What the commands of the container tell: the list, the counts, and dead letters that are tried again."""
+"""What the commands of the container tell: the list, the counts, and dead letters that are tried again or given up."""
 
 from __future__ import annotations
 
@@ -85,6 +85,19 @@ def retry(store: Store, targets: Sequence[str], identity: str) -> tuple[int, dic
     return fetches + deliveries, {row[0]: row[1] for row in left}
 
 
+def drop(store: Store, identity: str) -> int:
+    """Give dead letters up, all (empty) or those of a notification or delivery; they stay in the list. Return how many."""
+    values = {"id": identity}
+    with store.write() as connection:
+        fetches = connection.execute(
+            "UPDATE notification SET state = 'ended' WHERE state = 'dead' AND :id IN ('', id)", values
+        ).rowcount
+        deliveries = connection.execute(
+            "UPDATE delivery SET state = 'dropped' WHERE state = 'dead' AND :id IN ('', id, notification)", values
+        ).rowcount
+    return fetches + deliveries
+
+
 def name_images(store: Store, names: Iterable[tuple[str, str]]) -> None:
     """Remember names of images, pairs of digest and name, the newest last."""
     with store.write() as connection:
@@ -154,4 +167,6 @@ def _state(fetch: str, deliveries: Sequence[str]) -> str:
         return fetch
     if "dead" in deliveries:
         return "dead"
-    return "delivered" if deliveries and "waiting" not in deliveries else "fetched"
+    if "waiting" in deliveries or not deliveries:
+        return "fetched"
+    return "ended" if "dropped" in deliveries else "delivered"

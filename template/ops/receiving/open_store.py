@@ -36,7 +36,7 @@ CREATE INDEX IF NOT EXISTS finding_said ON finding (fingerprint, notification);
 CREATE TABLE IF NOT EXISTS delivery (
     id TEXT PRIMARY KEY,         -- the Idempotency-Key
     notification TEXT NOT NULL, target TEXT NOT NULL, manifest TEXT NOT NULL,
-    state TEXT NOT NULL,         -- waiting, delivered, dead, filtered
+    state TEXT NOT NULL,         -- waiting, delivered, dead, filtered, dropped
     tries INTEGER NOT NULL DEFAULT 0,
     next_try REAL NOT NULL DEFAULT 0,
     error TEXT NOT NULL DEFAULT '',
@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS image (manifest TEXT NOT NULL, name TEXT NOT NULL, PR
 # What the first receiver, which only stored ids, did not have.
 _COLUMNS = {
     "test": "INTEGER NOT NULL DEFAULT 0",
-    "state": "TEXT NOT NULL DEFAULT 'received'",  # received, fetched, dead, ended (a test that was given up)
+    "state": "TEXT NOT NULL DEFAULT 'received'",  # received, fetched, dead, ended (given up by somebody)
     "fetched": "TEXT",
     "deleted": "TEXT",  # at Clair
     "tries": "INTEGER NOT NULL DEFAULT 0",

@@ -62,7 +62,7 @@ def test_dead_letters_tell_their_reason_and_the_way_out(answering: Callable[...,
 
     assert len(result.out.splitlines()) == 2
     assert "team dead (HTTP 500; 8 tries)" in result.out
-    assert result.err == "1 dead: ./clair notifications retry sends them again\n"
+    assert result.err == "1 dead: ./clair notifications retry sends them again, drop gives them up\n"
 
 
 def test_posts_that_were_refused_are_told(answering: Callable[..., Clair]) -> None:
@@ -236,6 +236,16 @@ def test_since_out_of_all_time_is_wrong_use(clair: Clair, text: str) -> None:
         f"wrong use, clair notifications: --since '{text}' is no date and no age since 1970\n"
         "HINT: ./clair notifications --since 7d, or --since 2026-01-31\n",
     )
+
+
+def test_dead_letters_are_dropped(clair: Clair) -> None:
+    clair.docker.healthy(*EVERYTHING)
+    clair.docker.on(RETRY.replace("retry", "drop"), '{"dropped": 2}\n')
+
+    result = clair("notifications", "drop", "n1")
+
+    assert (result.code, result.out, result.err) == (0, "", "dropped: 2\n")
+    assert clair.docker.calls("exec")[0].line.endswith("drop -- n1")
 
 
 def test_id_that_looks_like_an_option_is_an_id(clair: Clair) -> None:

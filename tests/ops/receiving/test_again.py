@@ -220,3 +220,27 @@ def test_a_key_that_is_none_is_told_by_its_name(idle: Receiver) -> None:
     served = idle.run()
 
     assert (served.returncode, json.loads(served.stdout)["error"].partition(":")[0]) == (2, "secrets/psk")
+
+
+def test_dead_letters_that_are_dropped_stay_in_the_list_and_are_sent_no_more(
+    idle: Receiver, notifier: Notifier, sink: Sink
+) -> None:
+    sink.status = 500
+    idle.target("old", "webhook", sink.url, tries=1)
+    idle.start()
+    identities = [notifier.add(finding("CVE-1")), notifier.add(finding("CVE-2"))]
+    for identity in identities:
+        idle.notify(identity)
+    wait_until(lambda: {idle.one(identity)["state"] for identity in identities} == {"dead"})
+
+    assert idle.run("drop", identities[0]).stdout == '{"dropped": 1}\n'
+    assert [idle.one(identity)["state"] for identity in identities] == ["ended", "dead"]
+    assert idle.run("drop").stdout == '{"dropped": 1}\n'
+
+    again = idle.run("drop", identities[0])
+    assert (again.returncode, again.stderr.splitlines()[0]) == (
+        2,
+        f"nothing to drop, {identities[0]}: no notification and no delivery with this id is dead",
+    )
+    assert idle.run("retry").stdout == '{"retried": 0}\n'
+    assert idle.one(identities[1])["deliveries"][0]["state"] == "dropped"

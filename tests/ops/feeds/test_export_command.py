@@ -322,7 +322,7 @@ def test_a_log_line_of_clairctl_is_read(line: str, level: str, message: str, fie
     assert (entry.level, entry.message, entry.fields) == (level, message, fields)
 
 
-@pytest.mark.parametrize("line", ["", "panic: x", log_line("running updaters", total=3), "2026-11-25 02:14 ERR x"])
+@pytest.mark.parametrize("line", ["", "panic: x", log_line("running updaters", 0.0, total=3), "2026-11-25 02:14 ERR x"])
 def test_what_is_no_log_line_of_clairctl_is_none(line: str) -> None:
     assert read_entry(line) is None
 

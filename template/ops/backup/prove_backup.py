@@ -17,6 +17,7 @@ from ..host.heed_signals import end_like_ctrl_c
 from ..host.read_arguments import Parser
 from ..host.show_progress import Progress
 from ..host.state_lock import hold_lock
+from ..host.write_files import dangling
 from ..settings import Deployment, load_deployment
 from ..state.role_passwords import SUPERUSER, identifier
 from .dump_databases import folder_bytes
@@ -37,11 +38,9 @@ def choose_backup(deployment: Deployment, file: str) -> Path:
     if not file:
         newest = newest_backup(deployment)
         if newest is None:
-            folder = backups_folder(deployment)
-            if folder.is_symlink() and not folder.exists():
-                reason = f"it is a link to {folder.readlink()}, which is not there; is its disk mounted?"
-                raise Problem(f"backup not found, backups/: {reason}", "ls -ld backups", USAGE)
-            raise Problem("backup not found, backups/: there is none yet", "./clair backup", USAGE)
+            lost = dangling(backups_folder(deployment))
+            hint = "ls -ld backups" if lost else "./clair backup"
+            raise Problem(f"backup not found, backups/: {lost or 'there is none yet'}", hint, USAGE)
         return newest.path
     places = (Path(file), deployment.root / file, backups_folder(deployment) / file)
     return next((path for path in places if path.exists()), deployment.root / file)

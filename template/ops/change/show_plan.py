@@ -31,15 +31,10 @@ def show_unfinished(change: Change, as_json: bool) -> None:
     show_plan([line], {"unfinished": known}, as_json)
 
 
-def show_nothing(reason: str, as_json: bool) -> None:
-    """Print, in place of a plan, why there is nothing to do."""
-    show_plan([reason], {"nothing_to_do": reason}, as_json)
-
-
-def tell_nothing(reason: str, as_json: bool, progress: Progress) -> None:
-    """Tell, in place of a change, why there is nothing to do."""
-    if as_json:
-        show_nothing(reason, as_json)
+def show_nothing(reason: str, progress: Progress, *, plan: bool, as_json: bool) -> None:
+    """Say why there is nothing to do: in place of a plan, or to a program, as data; else with the progress."""
+    if plan or as_json:
+        show_plan([reason], {"nothing_to_do": reason}, as_json)
     else:
         progress.line(reason)
 

@@ -41,7 +41,7 @@ from .free_space import disk_problem
 from .move_database import go_back, kept_volumes, move
 from .plan_database import Plan, left_major_of, lines, make_plan, refusal
 from .refuse_late_answer import refuse_late_answer, see
-from .show_plan import require_database, show_done, show_nothing, show_plan, show_unfinished, tell_nothing
+from .show_plan import require_database, show_done, show_nothing, show_plan, show_unfinished
 from .start_applied import start_database_where_down
 
 COMMAND = "database-upgrade"
@@ -135,10 +135,7 @@ def main(argv: List[str]) -> int:
         reason = (
             f"nothing to do: {new.name} runs PostgreSQL {old.facts['database']['version']}, which is what is rendered"
         )
-        if options.plan:
-            show_nothing(reason, options.json)
-        else:
-            tell_nothing(reason, options.json, progress)
+        show_nothing(reason, progress, plan=options.plan, as_json=options.json)
         return 0
     if options.plan:
         require_database(old, COMMAND)

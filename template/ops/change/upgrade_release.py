@@ -48,7 +48,7 @@ from .go_back import back_steps, go_back
 from .go_forward import Run, go_forward
 from .plan_upgrade import ORDER, Plan, lines, make_plan, upgrade_problem
 from .refuse_late_answer import refuse_late_answer, see
-from .show_plan import require_database, show_done, show_nothing, show_plan, show_unfinished, tell_nothing
+from .show_plan import require_database, show_done, show_nothing, show_plan, show_unfinished
 from .start_applied import start_database_where_down
 
 TIMEOUT_SECONDS = 3600.0
@@ -158,10 +158,7 @@ def main(argv: List[str]) -> int:
     seen = see(new)
     old, reason = _old_or_reason(new)
     if old is None:
-        if options.plan:
-            show_nothing(reason, options.json)
-        else:
-            tell_nothing(reason, options.json, progress)
+        show_nothing(reason, progress, plan=options.plan, as_json=options.json)
         return 0
     if options.plan:
         require_database(old, "upgrade")

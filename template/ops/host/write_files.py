@@ -23,18 +23,20 @@ def make_folder(path: Path, mode: int) -> None:
         # chmod by a user who does not own the folder, or a parent that refuses: said below.
         usable = False
     except OSError as error:
-        if path.is_symlink() and not path.exists():
-            raise Problem(
-                f"folder not made, {path.name}: it is a link to {path.readlink()}, which is not there; is its disk mounted?",
-                f"ls -ld {path.name}",
-            ) from error
-        raise Problem(f"folder not made, {path.name}: {error.strerror}", f"ls -ld {path.name}") from error
+        reason = dangling(path) or error.strerror
+        raise Problem(f"folder not made, {path.name}: {reason}", f"ls -ld {path.name}") from error
     if not usable and not path.exists():
         raise Problem(f"folder not made, {path.name}: permission denied", 'sudo chown "$(id -u):$(id -g)" .')
     if not usable:
         raise Problem(
             f"folder not writable, {path.name}: permission denied", f'sudo chown -R "$(id -u):$(id -g)" {path.name}'
         )
+
+
+def dangling(path: Path) -> str:
+    """Return what is wrong with a link that leads nowhere, or an empty text."""
+    lost = path.is_symlink() and not path.exists()
+    return f"it is a link to {path.readlink()}, which is not there; is its disk mounted?" if lost else ""
 
 
 def write_file(path: Path, content: bytes, mode: int) -> None:

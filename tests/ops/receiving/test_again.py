@@ -176,13 +176,19 @@ def test_deletion_that_is_pending_waits_for_a_post_that_came_again(idle: Receive
     assert time.monotonic() - posted > 2.8
 
 
-def test_a_test_that_arrived_leaves_no_error_of_its_deletion(idle: Receiver) -> None:
-    """Its notifier is removed with it, so the deletion never comes through."""
-    idle.start()
+def begun_test(receiver: Receiver) -> str:
+    """Start the receiver and post what a notify-test makes; return the notification's id."""
+    receiver.start()
     identity = "00000000-0000-4000-8000-000000000001"
     callback = f"http://notifier-test:6060{PATH}{identity}"
-    assert idle.run("expect-test", "60").returncode == 0
-    assert idle.post(json.dumps({"notification_id": identity, "callback": callback}).encode())[0] == 200
+    assert receiver.run("expect-test", "60").returncode == 0
+    assert receiver.post(json.dumps({"notification_id": identity, "callback": callback}).encode())[0] == 200
+    return identity
+
+
+def test_a_test_that_arrived_leaves_no_error_of_its_deletion(idle: Receiver) -> None:
+    """Its notifier is removed with it, so the deletion never comes through."""
+    identity = begun_test(idle)
     sql = "UPDATE notification SET state = 'fetched', delete_at = ?, error = 'not deleted at Clair: HTTP 500'"
     change(idle, sql, time.time() + MONTH)
 
@@ -192,11 +198,7 @@ def test_a_test_that_arrived_leaves_no_error_of_its_deletion(idle: Receiver) -> 
 
 
 def test_a_test_that_was_given_up_is_no_dead_letter(idle: Receiver) -> None:
-    idle.start()
-    identity = "00000000-0000-4000-8000-000000000002"
-    callback = f"http://notifier-test:6060{PATH}{identity}"
-    assert idle.run("expect-test", "60").returncode == 0
-    assert idle.post(json.dumps({"notification_id": identity, "callback": callback}).encode())[0] == 200
+    identity = begun_test(idle)
 
     assert idle.run("expect-test", "0").returncode == 0
 
